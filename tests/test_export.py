@@ -1,0 +1,152 @@
+"The package is what nbdev-export makes of the notebooks, and the notebooks are what nbdev-clean leaves of them."
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from nbdev.clean import nbdev_clean
+from nbdev.doclinks import nbdev_export
+
+ROOT = Path(__file__).parents[1]
+WIDGET = "application/vnd.jupyter.widget"
+
+
+def copy_sources(source, target):
+    "Copies what an export reads and writes."
+    caches = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+    for name in ("nbs", "timemoe_lab"):
+        shutil.copytree(source / name, target / name, ignore=caches)
+    shutil.copy(source / "pyproject.toml", target)
+    return target
+
+
+def contents(tree):
+    "The bytes of every notebook and module of `tree`, by relative path."
+    files = [*tree.glob("nbs/*"), *tree.glob("timemoe_lab/*.py")]
+    return {str(file.relative_to(tree)): file.read_bytes() for file in files if file.is_file()}
+
+
+def drift(tree, scratch, monkeypatch):
+    "Names of the files of `tree` that a fresh export and clean would add, remove or change; `tree` stays as it is."
+    fresh = copy_sources(tree, scratch)
+    for module in fresh.glob("timemoe_lab/*.py"):
+        if module.name != "__init__.py":
+            module.unlink()
+    monkeypatch.delenv("IN_TEST", raising=False)  # under it nbdev-export does nothing
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(scratch / "no-user-settings"))
+    monkeypatch.chdir(fresh)
+    nbdev_export()
+    nbdev_clean()
+    old, new = contents(tree), contents(fresh)
+    widgets = {name for name, text in old.items() if name.endswith(".ipynb") and WIDGET.encode() in text}
+    return widgets | {name for name in old | new if old.get(name) != new.get(name)}
+
+
+@pytest.fixture(scope="module")
+def drifted(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return drift(ROOT, tmp_path_factory.mktemp("fresh"), monkeypatch)
+
+
+@pytest.mark.parametrize("name", sorted(contents(ROOT)))
+def test_file_is_what_the_notebooks_export(name, drifted):
+    assert name not in drifted, "run `make export`; a module without a notebook is to be deleted"
+
+
+def test_every_exported_file_is_there(drifted):
+    assert not drifted - set(contents(ROOT)), "run `make export` and commit what it writes"
+
+
+# Each check has to be able to fail: below, the fault is made in a copy and has to be named.
+
+
+@pytest.fixture
+def copy(tmp_path):
+    (tmp_path / "copy").mkdir()
+    return copy_sources(ROOT, tmp_path / "copy")
+
+
+def first_notebook(tree):
+    return sorted(tree.glob("nbs/0*.ipynb"))[0]
+
+
+def first_module(tree):
+    return f"timemoe_lab/{first_notebook(tree).stem[3:]}.py"
+
+
+def edit_notebook(path, change):
+    "Applies `change` to the notebook and its first exported cell, and writes it the way nbdev does."
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    exported = next(cell for cell in notebook["cells"] if "".join(cell["source"]).startswith("#| export\n"))
+    change(notebook, exported)
+    path.write_text(json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def test_a_hand_edit_of_a_module_is_caught(copy, tmp_path, monkeypatch):
+    edited = {first_module(copy), "timemoe_lab/_modidx.py"}
+    for name in edited:
+        with open(copy / name, "a", encoding="utf-8") as file:
+            file.write("by_hand = 1\n")
+    assert edited <= drift(copy, tmp_path / "fresh", monkeypatch)
+
+
+def test_a_module_without_a_notebook_is_caught(copy, tmp_path, monkeypatch):
+    shutil.copy(copy / first_module(copy), copy / "timemoe_lab/leftover.py")
+    assert "timemoe_lab/leftover.py" in drift(copy, tmp_path / "fresh", monkeypatch)
+
+
+def test_a_notebook_without_its_module_is_caught(copy, tmp_path, monkeypatch):
+    name = first_module(copy)
+    (copy / name).unlink()
+    assert name in drift(copy, tmp_path / "fresh", monkeypatch)
+
+
+def test_an_edit_that_was_not_exported_is_caught(copy, tmp_path, monkeypatch):
+    edit_notebook(first_notebook(copy), lambda notebook, cell: cell["source"].append("\nUNEXPORTED = 1"))
+    assert first_module(copy) in drift(copy, tmp_path / "fresh", monkeypatch)
+
+
+def count_execution(notebook, cell):
+    cell["execution_count"] = 3
+
+
+def keep_cell_metadata(notebook, cell):
+    cell["metadata"] = {"scrolled": True}
+
+
+def keep_notebook_metadata(notebook, cell):
+    notebook["metadata"]["language_info"] = {"name": "python", "version": "3.11.0"}
+
+
+def keep_widget_state(notebook, cell):
+    notebook["metadata"]["widgets"] = {f"{WIDGET}-state+json": {"state": {}}}
+
+
+def keep_widget_output(notebook, cell):
+    data = {f"{WIDGET}-view+json": {"model_id": "0123456789abcdef"}}
+    cell["outputs"] = [{"data": data, "metadata": {}, "output_type": "display_data"}]
+
+
+def keep_address(notebook, cell):
+    data = {"text/plain": ["<Figure at 0x7f0000000000>"]}
+    cell["outputs"] = [{"data": data, "execution_count": None, "metadata": {}, "output_type": "execute_result"}]
+
+
+@pytest.mark.parametrize(
+    "soil",
+    [
+        count_execution,
+        keep_cell_metadata,
+        keep_notebook_metadata,
+        keep_widget_state,  # nbdev-clean leaves both kinds of widget state alone
+        keep_widget_output,
+        keep_address,
+    ],
+)
+def test_a_dirty_notebook_is_caught(soil, copy, tmp_path, monkeypatch):
+    name = str(first_notebook(copy).relative_to(copy))
+    edit_notebook(copy / name, lambda notebook, cell: None)
+    assert name not in drift(copy, tmp_path / "before", monkeypatch)
+    edit_notebook(copy / name, soil)
+    assert name in drift(copy, tmp_path / "after", monkeypatch)

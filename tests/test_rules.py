@@ -1,0 +1,481 @@
+"Those rules of CONTRIBUTING.md that a program can check. Each check yields complaints; below it is proof that it can."
+
+import ast
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from fnmatch import fnmatch
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted(ROOT.glob("nbs/*.ipynb"))
+MODULES = sorted(file for file in ROOT.glob("timemoe_lab/*.py") if not file.name.startswith("_"))
+NUMBERS = {notebook.stem[3:]: int(notebook.stem[:2]) for notebook in NOTEBOOKS if int(notebook.stem[:2]) < 20}
+PICTURES = {"matplotlib", "plotly", "ipywidgets", "anywidget"}
+NOTEBOOK_PACKAGES = PICTURES | {"IPython", "jupyterlab", "nbdev", "fastcore", "tsdownsample"}
+WIDTH = 120
+
+
+def relative(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def per_file(files):
+    return pytest.mark.parametrize("path", files, ids=relative)
+
+
+def check(complaints):
+    complaints = list(complaints)
+    assert not complaints, "\n" + "\n".join(complaints)
+
+
+def parse(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+# Imports
+
+
+def imported(tree):
+    "Dotted names of what `tree` imports at any depth; a relative import counts from `timemoe_lab`."
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(part for part in ("timemoe_lab" if node.level else "", node.module or "") if part)
+            yield from (f"{base}.{name.name}" for name in node.names)
+
+
+def wrong_imports(path, numbers):
+    for name in imported(parse(path)):
+        package, _, rest = name.partition(".")
+        module = rest.partition(".")[0]
+        if package == "timemoe_lab" and not numbers.get(module, 99) < numbers[path.stem]:
+            yield f"imports {name}: no module with a smaller number"
+        if package in PICTURES and path.stem != "view":
+            yield f"imports {package}: only view may"
+
+
+@per_file(MODULES)
+def test_imports_go_from_higher_to_lower_numbers(path):
+    check(wrong_imports(path, NUMBERS))
+
+
+@pytest.mark.parametrize(
+    "source, complaints",
+    [
+        ("from .config import InputError", 0),
+        ("from . import config", 0),
+        ("import timemoe_lab.config as config", 0),
+        ("def late():\n    from .store import Store", 1),
+        ("from timemoe_lab import store", 1),
+        ("from .signals import Recording", 1),
+        ("from .unknown import x", 1),
+        ("import matplotlib.pyplot as plt", 1),
+    ],
+)
+def test_an_arrow_the_wrong_way_is_caught(source, complaints, tmp_path):
+    module = tmp_path / "signals.py"
+    module.write_text(source)
+    assert len(list(wrong_imports(module, {"config": 0, "signals": 1, "store": 4}))) == complaints
+
+
+class WithoutNotebookPackages(PathFinder):
+    "Finds what a scoring machine has: everything but the packages that draw and edit."
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in NOTEBOOK_PACKAGES else super().find_spec(name, path, target)
+
+
+def import_without_notebook_packages(package, modules):
+    "Errors by module; runs in a process of its own."
+    sys.meta_path = [WithoutNotebookPackages if finder is PathFinder else finder for finder in sys.meta_path]
+    errors = {}
+    for module in modules:
+        try:
+            __import__(f"{package}.{module}")
+        except ImportError as error:
+            errors[module] = str(error)
+    return errors
+
+
+def bare_imports(folder, package, modules):
+    call = f"test_rules.import_without_notebook_packages({package!r}, {modules!r})"
+    path = os.pathsep.join([str(folder), str(Path(__file__).parent)])
+    script = f"import sys, json, test_rules; print(json.dumps({call}))"
+    run = subprocess.run([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE)
+    assert run.returncode == 0
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def bare_errors():
+    return bare_imports(ROOT, "timemoe_lab", [path.stem for path in MODULES if path.stem != "view"])
+
+
+@per_file([path for path in MODULES if path.stem != "view"])
+def test_module_needs_no_notebook_package(path, bare_errors):
+    assert path.stem not in bare_errors
+
+
+def test_a_module_that_needs_a_notebook_package_is_caught(tmp_path):
+    (tmp_path / "madeup").mkdir()
+    (tmp_path / "madeup/draws.py").write_text("import matplotlib")
+    (tmp_path / "madeup/counts.py").write_text("import numpy")
+    assert list(bare_imports(tmp_path, "madeup", ["draws", "counts"])) == ["draws"]
+
+
+# Code
+
+
+def lengthy_functions(path, longest=40):
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = node.end_lineno - node.lineno + 1
+            if lines > longest:
+                yield f"line {node.lineno}: {node.name} has {lines} lines; at most {longest}"
+
+
+def pickles(path):
+    for node in ast.walk(parse(path)):
+        names = {getattr(node, field, None) for field in ("id", "attr", "name", "module")}
+        if any("pickle" in name for name in names if isinstance(name, str)):
+            yield f"line {node.lineno}: pickle"
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) in ("torch.load", "joblib.load"):
+            yield f"line {node.lineno}: {ast.unparse(node)}"
+        elif isinstance(node, ast.ImportFrom) and node.module in ("torch", "joblib"):
+            yield from (f"line {node.lineno}: {node.module}.load" for name in node.names if name.name == "load")
+        elif isinstance(node, ast.keyword) and node.arg == "allow_pickle" and ast.unparse(node.value) != "False":
+            yield f"line {node.value.lineno}: allow_pickle"
+
+
+def wide_lines(text):
+    "Lines wider than a page; nbdev wraps `__all__` itself, ten columns late."
+    for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > WIDTH and not line.startswith("__all__ = "):
+            yield f"line {number} has {len(line)} columns: {line[:60]}..."
+
+
+@per_file(MODULES)
+def test_no_function_is_over_40_lines(path):
+    check(lengthy_functions(path))
+
+
+@per_file(MODULES)
+def test_nothing_is_pickled(path):
+    check(pickles(path))
+
+
+@per_file([*MODULES, *sorted(ROOT.glob("tests/**/*.py")), ROOT / "setup.py"])
+def test_no_line_is_over_120_columns(path):
+    check(wide_lines(path.read_text(encoding="utf-8")))
+
+
+def test_init_is_empty():
+    assert (ROOT / "timemoe_lab/__init__.py").read_bytes() == b""
+
+
+@pytest.mark.parametrize("lines, complaints", [(40, 0), (41, 1)])
+def test_a_long_function_is_caught(lines, complaints, tmp_path):
+    module = tmp_path / "long.py"
+    module.write_text("class C:\n    def long(self):\n" + "        x = 1\n" * (lines - 1))
+    assert len(list(lengthy_functions(module))) == complaints
+
+
+@pytest.mark.parametrize(
+    "source, complaints",
+    [
+        ("import numpy as np\nnp.load('x.npy', allow_pickle=False)  # never a pickle", 0),
+        ("import pickle", 1),
+        ("from pickle import loads", 1),
+        ("frame.to_pickle('x')", 1),
+        ("torch.load('x.pt', weights_only=True)", 1),
+        ("from torch import load", 1),
+        ("np.load('x.npy', allow_pickle=True)", 1),
+    ],
+)
+def test_a_pickle_is_caught(source, complaints, tmp_path):
+    module = tmp_path / "pickled.py"
+    module.write_text(source)
+    assert len(list(pickles(module))) == complaints
+
+
+def test_a_wide_line_is_caught():
+    assert len(list(wide_lines("x" * 120 + "\n" + "y" * 121 + "\n__all__ = " + "z" * 120))) == 1
+
+
+# Notebooks
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def flags(cell):
+    "Directives of a code cell: `#| export` gives `{'export': ''}`."
+    if cell["cell_type"] != "code":
+        return {}
+    found = (re.match(r"#\|\s*(\w+):?\s*(.*)", line) for line in source(cell).splitlines())
+    return {match[1]: match[2].strip() for match in found if match}
+
+
+def wrong_beginning(number, name, cells):
+    first = source(cells[0]).splitlines()
+    if cells[0]["cell_type"] != "markdown" or not re.match(r"# \S", first[0]):
+        yield "the first cell is no `# Title`"
+    if not any(line.startswith("> ") for line in first):
+        yield "the first cell has no `> promise`"
+    prose = [cell for cell in cells if cell["cell_type"] == "markdown"][:2]
+    for lines in (len(source(cell).splitlines()) for cell in prose):
+        if lines > 12:
+            yield f"an opening markdown cell of {lines} lines; at most 12"
+    modules = [flags(cell)["default_exp"] for cell in cells if "default_exp" in flags(cell)]
+    if modules != ([name] if number < 20 else []):
+        yield f"default_exp {modules}; expected the notebook's own name, once, below 20 and none from 20 on"
+    if cells[-1]["cell_type"] != "markdown":
+        yield "the last cell is no markdown"
+
+
+def wrong_cells(number, cells):
+    for cell in cells:
+        where, lines = f"cell {cell['id']}", source(cell).splitlines()
+        if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", cell["id"]) or re.match(r"[0-9a-f]{8}\b", cell["id"]):
+            yield f"{where}: the id is not made of words"
+        if cell["cell_type"] != "code":
+            continue
+        yield from (f"{where}: {complaint}" for complaint in wide_lines(source(cell)))
+        exports = {"export", "exports", "exporti", "exportd"} & set(flags(cell))
+        if exports and len(lines) > 60:
+            yield f"{where}: a definition of {len(lines)} lines; at most 60"
+        if number >= 20 and (exports or any(re.match(r"(async )?def |class ", line) for line in lines)):
+            yield f"{where}: a room defines nothing; that belongs in view"
+    ids = [cell["id"] for cell in cells]
+    yield from (f"cell {name}: the id stands twice" for name in sorted({name for name in ids if ids.count(name) > 1}))
+
+
+def wrong_outputs(notebook):
+    if "widgets" in notebook["metadata"]:
+        yield "saved widget state"
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            for mime, data in output.get("data", {}).items():
+                text = mime.startswith("text/") and "<script" not in "".join(data)
+                if not text and mime != "image/png":
+                    yield f"cell {cell['id']}: a saved output of {mime}; only text and PNG"
+
+
+def wrong_notebook(path):
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    if not re.fullmatch(r"\d\d_[a-z_]+", path.stem):
+        yield "the name is not two digits and a word"
+    number, name, cells = int(path.stem[:2]), path.stem[3:], notebook["cells"]
+    yield from wrong_beginning(number, name, cells)
+    yield from wrong_cells(number, cells)
+    yield from wrong_outputs(notebook)
+    if path.stat().st_size >= 300_000:
+        yield f"{path.stat().st_size} bytes; under 300 kB"
+
+
+@per_file(NOTEBOOKS)
+def test_notebook_keeps_the_shape(path):
+    check(wrong_notebook(path))
+
+
+def markdown(name, text):
+    return {"cell_type": "markdown", "id": name, "metadata": {}, "source": text}
+
+
+def code(name, text, **data):
+    outputs = [{"output_type": "display_data", "metadata": {}, "data": data}] if data else []
+    return markdown(name, text) | {"cell_type": "code", "execution_count": None, "outputs": outputs}
+
+
+def write_notebook(path, cells, **metadata):
+    path.write_text(json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}))
+    return path
+
+
+def good_cells():
+    return [
+        markdown("title", "# Motor\n> The seven classes."),
+        code("exp", "#| default_exp motor"),
+        markdown("why", "Because."),
+        code("motor-def", "#| export\ndef motor():\n    return 1"),
+        code("motor-plot", "motor()", **{"text/plain": ["1"], "image/png": base64.b64encode(b"png").decode()}),
+        markdown("limits", "None."),
+    ]
+
+
+def test_a_good_notebook_passes(tmp_path):
+    assert not list(wrong_notebook(write_notebook(tmp_path / "02_motor.ipynb", good_cells())))
+
+
+@pytest.mark.parametrize(
+    "index, cell, complaint",
+    [
+        (0, code("title", "# Motor\n> The seven classes."), "no `# Title`"),
+        (0, markdown("title", "# Motor"), "no `> promise`"),
+        (1, code("exp", "1"), "default_exp"),
+        (1, code("exp", "#| default_exp engine"), "default_exp"),
+        (2, markdown("why", "Because.\n" * 13), "at most 12"),
+        (3, code("0a1b2c3d", "1"), "words"),
+        (3, code("deadbeef-0123-4567-89ab-cdef01234567", "1"), "words"),
+        (3, code("Motor_Def", "1"), "words"),
+        (3, code("motor-plot", "1"), "twice"),
+        (3, code("motor-def", "#| export\n" + "x = 1\n" * 60), "at most 60"),
+        (3, code("motor-def", "x = " + "1" * 120), "columns"),
+        (4, code("motor-plot", "1", **{"application/vnd.jupyter.widget-view+json": {"model_id": "x"}}), "saved output"),
+        (4, code("motor-plot", "1", **{"image/svg+xml": "<svg/>"}), "saved output"),
+        (4, code("motor-plot", "1", **{"text/html": "<script>1</script>"}), "saved output"),
+        (4, code("motor-plot", "1", **{"image/png": "A" * 300_000}), "300 kB"),
+        (5, code("limits", "1"), "last cell"),
+    ],
+)
+def test_a_fault_in_a_notebook_is_caught(index, cell, complaint, tmp_path):
+    cells = good_cells()
+    cells[index] = cell
+    (found,) = wrong_notebook(write_notebook(tmp_path / "02_motor.ipynb", cells))
+    assert complaint in found
+
+
+def test_saved_widget_state_is_caught(tmp_path):
+    notebook = write_notebook(tmp_path / "02_motor.ipynb", good_cells(), widgets={})
+    assert list(wrong_notebook(notebook)) == ["saved widget state"]
+
+
+@pytest.mark.parametrize("text", ["#| export\nx = 1", "def helper():\n    return 1"])
+def test_a_room_that_defines_something_is_caught(text, tmp_path):
+    cells = [good_cells()[0], code("panel", text), good_cells()[-1]]
+    (found,) = wrong_notebook(write_notebook(tmp_path / "21_threshold.ipynb", cells))
+    assert "belongs in view" in found
+
+
+# Files
+
+
+def own_files(folder):
+    "Text files under `folder` that .gitignore doesn't name."
+    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if not line.startswith("#")]
+    ignored += [".git", "shared"]
+    for parent, folders, files in os.walk(folder):
+        parent = Path(parent)
+        names = {name: [name, (parent / name).relative_to(folder).as_posix()] for name in folders}
+        folders[:] = sorted(n for n in names if not any(fnmatch(s, i) for s in names[n] for i in ignored))
+        yield from (parent / name for name in sorted(files) if not name.endswith((".png", ".npz", ".csv", ".parquet")))
+
+
+def machine_paths(path):
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return re.findall(r"(?<![\w.~$}])/(?:home|work|root|opt|Users)/[^\s\"']*", text)
+
+
+@per_file(list(own_files(ROOT)))
+def test_no_path_of_a_machine_stands_in_a_file(path):
+    check(machine_paths(path))
+
+
+@pytest.mark.parametrize("folder, complaints", [("home", 1), ("work", 1), ("root", 1), ("opt", 1), ("etc", 0)])
+def test_a_path_of_a_machine_is_caught(folder, complaints, tmp_path):
+    (tmp_path / "page.md").write_text(f"see /{folder}/somebody/data and a/{folder}/b")
+    assert len(machine_paths(tmp_path / "page.md")) == complaints
+
+
+def test_ruff_finds_nothing():
+    ruff = [sys.executable, "-m", "ruff", "check", "--no-cache", "--quiet", "timemoe_lab", "tests", "setup.py"]
+    run = subprocess.run(ruff, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+# The README
+
+
+def blocks(text, language):
+    "Contents of the fenced blocks of `language`, in order."
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def commands(text):
+    "Commands of the bash blocks, continued lines joined, without prompts, comments and blank lines."
+    lines = "".join(blocks(text, "bash")).replace("\\\n", " ").splitlines()
+    stripped = (line.strip().removeprefix("$ ") for line in lines)
+    return [line for line in stripped if line and not line.startswith("#")]
+
+
+def readme():
+    file = ROOT / "README.md"
+    return file.read_text(encoding="utf-8") if file.exists() else ""
+
+
+def first_word(word):
+    return [line for line in commands(readme()) if line.split()[0] == word]
+
+
+def missing_targets(line, makefile):
+    targets = re.findall(r"^([\w-]+):", makefile, flags=re.MULTILINE)
+    words = line.partition("#")[0].split()[1:]
+    return [word for word in words if "=" not in word and not word.startswith("-") and word not in targets]
+
+
+def run_command(line, folder):
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    run = ["bash", "-euo", "pipefail", "-c", line]
+    return subprocess.run(run, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=900)
+
+
+@pytest.fixture(scope="module")
+def playground(tmp_path_factory):
+    "An empty folder in which the repository's data can be read and the README's commands follow each other."
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "data").symlink_to(ROOT / "data")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def names():
+    "What the Python blocks of the README have defined so far."
+    return {"__name__": "readme"}
+
+
+def test_readme_is_there():
+    assert first_word("make")
+
+
+@pytest.mark.parametrize("line", first_word("make"))
+def test_make_target_of_the_readme_exists(line):
+    assert not missing_targets(line, (ROOT / "Makefile").read_text())
+
+
+@pytest.mark.parametrize("line", first_word("timemoe-lab"))
+def test_command_of_the_readme_runs(line, playground):
+    run = run_command(line, playground)
+    assert run.returncode == 0, run.stderr[-2000:]
+
+
+@pytest.mark.parametrize("block", blocks(readme(), "python"))
+def test_python_of_the_readme_runs(block, playground, names, monkeypatch):
+    monkeypatch.chdir(playground)
+    exec(compile(block, "README.md", "exec"), names)
+
+
+def test_commands_are_read_from_bash_blocks_only():
+    text = "```bash\n# set up\n$ make demo PYTHON=python3\ntimemoe-lab train \\\n  store\n```\n```text\nmake x\n```\n"
+    assert commands(text) == ["make demo PYTHON=python3", "timemoe-lab train    store"]
+    assert blocks("```python\nx = 1\n```\n", "python") == ["x = 1\n"]
+
+
+def test_a_missing_make_target_is_caught():
+    assert missing_targets("make -j2 demo fly PYTHON=python3  # or so", "demo: x\n\ttrue\n") == ["fly"]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+@pytest.mark.parametrize("line, code", [("true", 0), ("false | true", 1), ("timemoe-lab-no-such-command", 127)])
+def test_a_failing_command_is_caught(line, code, tmp_path):
+    assert run_command(line, tmp_path).returncode == code
