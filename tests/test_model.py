@@ -57,7 +57,9 @@ def _losses(want, out, top_k):
     valid = want.get("loss_masks", torch.ones(2, 96)).bool()
     heads = {}
     for h, ahead in out.forecast.items():
-        if "attention_mask" in want:  # rows of padded tokens are not defined, yet the published loss reads them for h > 1
+        if (
+            "attention_mask" in want
+        ):  # the published loss reads undefined rows for h > 1
             ahead = torch.where(want["attention_mask"].bool().unsqueeze(-1), ahead, want[f"pred.h{h}"])
         if "loss_masks" not in want:  # the published code pads with zeros and counts them: done here by hand
             target = torch.cat([want["labels"], torch.zeros(2, h - 1)], dim=1).unfold(1, h, 1)
@@ -66,7 +68,7 @@ def _losses(want, out, top_k):
             heads[h] = forecast_loss({h: ahead}, want["labels"], valid=valid, delta=2.0, weights=(1.0,))
     keep = want.get("attention_mask")
     keep = None if keep is None else keep.bool()
-    aux = load_balancing_loss(out.router_logits, top_k=top_k, valid=keep) if out.router_logits else None
+    aux = load_balancing_loss(out.router_logits, top_k=top_k, valid=keep, pooled=True) if out.router_logits else None
     return heads, aux
 
 

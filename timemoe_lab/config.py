@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SCHEMA', 'PRESETS', 'InputError', 'UsageError', 'require', 'DataConfig', 'ModelConfig', 'TrainConfig', 'ScoreConfig',
            'AgentConfig', 'Config', 'base', 'large', 'ultra', 'tiny', 'literal', 'preset', 'config_from_dict',
-           'atomic_path', 'write_json', 'read_json']
+           'atomic_path', 'check_new', 'write_json', 'read_json']
 
 # %% ../nbs/00_config.ipynb #imports
 import json
@@ -84,8 +84,13 @@ class ModelConfig:
     router_std: float = 0.01  # of the router, against expert collapse (SPEC 13)
 
     def __post_init__(self):
-        require(self.d_model % self.n_heads == 0, f"d_model={self.d_model}: expected a multiple of n_heads={self.n_heads}")
-        require(self.d_head % 2 == 0, f"head size {self.d_head}: rotary positions need an even one; change d_model or n_heads")
+        require(
+            self.d_model % self.n_heads == 0, f"d_model={self.d_model}: expected a multiple of n_heads={self.n_heads}"
+        )
+        require(
+            self.d_head % 2 == 0,
+            f"head size {self.d_head}: rotary positions need an even one; change d_model or n_heads",
+        )
         require(
             self.n_kv_heads >= 1 and self.n_heads % self.n_kv_heads == 0,
             f"n_kv_heads={self.n_kv_heads}: expected a divisor of n_heads={self.n_heads}",
@@ -119,29 +124,37 @@ class TrainConfig:
     delta: float = 1.0  # Huber: quadratic below, linear above; in units of the scaled signal
     head_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)  # one for each horizon, >= 0
     aux_weight: float = 0.02  # of the load-balancing loss, after its warm-up
+    aux_pooled: bool = False  # balance the pool of all layers, as published; False: each layer by itself
     aux_warmup: int = 1000  # steps in which aux_weight rises linearly from 0
     precision: str = "auto"  # "fp32", "bf16" (autocast), or "auto": bf16 on a GPU that has it, fp32 elsewhere
     log_every: int = 20  # steps
     checkpoint_every: int = 2000  # steps (SPEC 15)
+    threads: int | None = None  # CPU threads of training and scoring; None: PyTorch's choice
     seed: int = 0
 
     def __post_init__(self):
+        require(self.threads is None or self.threads >= 1, f"threads={self.threads}: expected 1 or more, or None")
         for name in ("steps", "batch", "accumulation", "log_every", "checkpoint_every"):
             require(getattr(self, name) >= 1, f"{name}={getattr(self, name)}: expected 1 or more")
         for name in ("warmup", "aux_warmup", "aux_weight", "weight_decay", "lr_min"):
             require(getattr(self, name) >= 0, f"{name}={getattr(self, name)}: expected 0 or more")
         for name in ("lr", "clip", "delta"):
             require(getattr(self, name) > 0, f"{name}={getattr(self, name)}: expected more than 0")
-        require(self.precision in ("auto", "fp32", "bf16"), f"precision={self.precision!r}: expected auto, fp32 or bf16")
+        require(
+            self.precision in ("auto", "fp32", "bf16"), f"precision={self.precision!r}: expected auto, fp32 or bf16"
+        )
         weights = self.head_weights
-        require(bool(weights) and min(weights) >= 0 < sum(weights), f"head_weights={weights}: expected 0 or more, one above 0")
+        require(
+            bool(weights) and min(weights) >= 0 < sum(weights),
+            f"head_weights={weights}: expected 0 or more, one above 0",
+        )
 
     @property
     def effective_batch(self) -> int:  # windows
         "Windows in one step."
         return self.batch * self.accumulation
 
-
+# %% ../nbs/00_config.ipynb #score-config-def
 @dataclass(frozen=True)
 class ScoreConfig:
     "What a score is made of and how it becomes a decision."
@@ -161,14 +174,19 @@ class ScoreConfig:
     def __post_init__(self):
         require(self.mode in ("lab", "spec"), f"mode={self.mode!r}: expected 'lab' or 'spec'")
         require(self.error in ("mse", "huber"), f"error={self.error!r}: expected 'mse' or 'huber'")
-        require(self.distance in ("euclidean", "cosine"), f"distance={self.distance!r}: expected 'euclidean' or 'cosine'")
-        require(0 < self.hop_s <= self.window_s, f"hop_s={self.hop_s}: expected more than 0 and at most window_s={self.window_s}")
+        require(
+            self.distance in ("euclidean", "cosine"), f"distance={self.distance!r}: expected 'euclidean' or 'cosine'"
+        )
+        require(
+            0 < self.hop_s <= self.window_s,
+            f"hop_s={self.hop_s}: expected more than 0 and at most window_s={self.window_s}",
+        )
         for name in ("level", "recording_quantile"):
             require(0 < getattr(self, name) < 1, f"{name}={getattr(self, name)}: expected a number between 0 and 1")
         require(self.f_beta > 0, f"f_beta={self.f_beta}: expected more than 0")
         require(self.edge_s >= 0, f"edge_s={self.edge_s}: expected 0 s or more")
 
-
+# %% ../nbs/00_config.ipynb #agent-config-def
 @dataclass(frozen=True)
 class AgentConfig:
     "The heartbeat: when it beats and what it may change."
@@ -181,7 +199,9 @@ class AgentConfig:
 
     def __post_init__(self):
         require(self.every_h > 0, f"every_h={self.every_h}: expected more than 0 hours")
-        require(self.every_steps is None or self.every_steps >= 1, f"every_steps={self.every_steps}: expected 1 or more")
+        require(
+            self.every_steps is None or self.every_steps >= 1, f"every_steps={self.every_steps}: expected 1 or more"
+        )
         require(0 < self.f1_goal <= 1, f"f1_goal={self.f1_goal}: expected a number above 0 and up to 1")
         require(0 < self.delta_decay <= 1, f"delta_decay={self.delta_decay}: expected a number above 0 and up to 1")
         require(self.delta_floor > 0, f"delta_floor={self.delta_floor}: expected more than 0")
@@ -204,7 +224,8 @@ class Config:
         longest = max(self.model.horizons)
         require(
             longest <= self.data.context <= self.model.max_positions,
-            f"context={self.data.context}: expected {longest} (longest horizon) to {self.model.max_positions} (max_positions)",
+            f"context={self.data.context}: expected {longest} (longest horizon) to {self.model.max_positions} "
+            "(max_positions)",
         )
 
     def to_dict(self) -> dict:  # JSON-ready
@@ -227,7 +248,7 @@ def ultra() -> Config:
     model = ModelConfig(d_model=1024, d_ff=4096, d_expert=2048, n_layers=36, n_heads=16, n_kv_heads=16)
     return replace(base(), preset="ultra", model=model)
 
-
+# %% ../nbs/00_config.ipynb #tiny-def
 def tiny() -> Config:
     "A model that learns on two CPU cores within 90 s; recordings are brought to 1 kHz."
     return Config(
@@ -235,7 +256,15 @@ def tiny() -> Config:
         data=DataConfig(context=256, stride=128, max_fs=1000.0),
         model=ModelConfig(d_model=32, d_ff=64, d_expert=32, n_layers=2, n_heads=4, n_kv_heads=4, max_positions=512),
         train=TrainConfig(
-            steps=400, batch=16, accumulation=1, lr=5e-3, lr_min=5e-4, warmup=40, aux_warmup=100, log_every=10
+            steps=400,
+            batch=16,
+            accumulation=1,
+            lr=5e-3,
+            lr_min=5e-4,
+            warmup=40,
+            aux_warmup=100,
+            log_every=10,
+            threads=1,
         ),
         agent=AgentConfig(every_steps=200),
     )
@@ -303,6 +332,18 @@ def _sync(path: Path) -> None:
         finally:
             os.close(handle)
 
+# %% ../nbs/00_config.ipynb #check-new-def
+def check_new(
+    out: Path | str,  # folder that a command is about to make
+    *,
+    besides: tuple[str, ...] = (),  # names that may be in it already
+) -> Path:
+    "The folder as a path; one that holds something is refused, so that nothing is lost or mixed."
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or {p.name for p in out.iterdir()} - set(besides)):
+        raise UsageError(f"--out {out}: exists and isn't empty; choose another folder or remove it")
+    return out
+
 
 def write_json(
     path: Path | str,  # file to write
@@ -324,7 +365,7 @@ def _finite(value):
         return _finite(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
-
+# %% ../nbs/00_config.ipynb #read-json-def
 def read_json(
     path: Path | str,  # file that `write_json` wrote
 ) -> dict:  # without the schema's version
@@ -336,5 +377,5 @@ def read_json(
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not JSON ({error}); restore the file or make it again") from None
     if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
-        raise InputError(f"{path}: expected \"schema\": {SCHEMA}; the file is of another version of the lab")
+        raise InputError(f'{path}: expected "schema": {SCHEMA}; the file is of another version of the lab')
     return values

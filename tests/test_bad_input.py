@@ -1,0 +1,249 @@
+"What goes wrong with files and options: one line that names the culprit, the right exit status, nothing half-written."
+
+import errno
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from timemoe_lab import config, motor
+from timemoe_lab.cli import main
+from timemoe_lab.signals import read
+from timemoe_lab.store import Store
+
+ROWS = 3000
+
+
+def _csv(path, *, n=ROWS, header="TIME,CH1,CH2", seed=0, change=lambda lines: lines, fs=1000):
+    generator = np.random.default_rng(seed)
+    width = header.count(",")
+    x = generator.normal(size=(n, width))
+    lines = [header] + [",".join([f"{i / fs:.6f}", *(f"{v:.4f}" for v in x[i])]) for i in range(n)]
+    path.write_text("\n".join(change(lines)) + "\n")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    "Four healthy recordings and two faulty ones; tests add one that is broken."
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for i in range(4):
+        _csv(raw / f"0_{i}.csv", seed=i)
+    for i in range(2):
+        _csv(raw / f"1_{i}.csv", seed=9 + i)
+    return raw
+
+
+def _replace(row, text):
+    return lambda lines: [*lines[:row], text, *lines[row + 1 :]]
+
+
+FAULTS = {
+    "cut off mid-row": (lambda p: p.write_bytes(p.read_bytes()[:-12]), 1, ["row 3001", "cut off"]),
+    "ragged row": (lambda p: _csv(p, change=_replace(7, "0.006,1.0,2.0,3.0")), 1, ["row 8", "4 fields", "expected 3"]),
+    "text in a number column": (
+        lambda p: _csv(p, change=_replace(20, "0.019,oops,2.0")),
+        1,
+        ["row 21", "CH1", "'oops'"],
+    ),
+    "zero bytes": (lambda p: p.write_bytes(b""), 1, ["empty"]),
+    "binary noise": (lambda p: p.write_bytes(np.random.default_rng(0).bytes(5000)), 1, ["numbers"]),
+    "a channel is missing": (lambda p: _csv(p, header="TIME,CH1"), 1, ["lacks CH2"]),
+    "another sampling rate": (lambda p: _csv(p, fs=2000), 1, ["2000 Hz", "1000 Hz"]),
+    "too few rows for a window": (lambda p: _csv(p, n=100), 1, ["100 samples", "at least 257"]),
+    "no channel": (lambda p: _csv(p, header="TIME"), 1, ["channel"]),
+    "time stands still": (lambda p: p.write_text("TIME,CH1,CH2\n" + "0,1,2\n" * 400), 1, ["time column"]),
+    "nothing but missing samples": (
+        lambda p: p.write_text("TIME,CH1,CH2\n" + "".join(f"{i / 1000},,nan\n" for i in range(400))),
+        1,
+        ["nothing to score"],
+    ),
+    "two columns of one name": (lambda p: _csv(p, header="TIME,CH1,CH1"), 1, ["one name"]),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_broken_recording_is_named_in_one_line(folder, tmp_path, capsys, fault):
+    make, status, words = FAULTS[fault]
+    bad = folder / "0_z bad 모터.csv"
+    _csv(bad, seed=77)
+    make(bad)
+    assert main(["prepare", str(folder), "--out", str(tmp_path / "store")]) == status
+    _one_line(capsys, [bad.name, *words])
+    assert not (tmp_path / "store").exists() and sorted(p.name for p in tmp_path.iterdir()) == ["raw"]
+
+
+def _one_line(capsys, words):
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("timemoe-lab: ")]
+    assert len(said) == 1, said
+    for word in words:
+        assert word in said[0]
+    assert "Traceback" not in said[0]
+
+
+LABELS = {
+    "a file that isn't there": ("file,class_id\n9_gone.csv,1\n", ["row 2", "9_gone.csv"]),
+    "an interval past the end": (
+        "file,class_id,fault_start,fault_end\n1_0.csv,1,100,9999\n",
+        ["row 2", "9999", "3000"],
+    ),
+    "an interval backwards": ("file,class_id,fault_start,fault_end\n1_0.csv,1,200,100\n", ["row 2", "[200, 100)"]),
+    "text for a class": ("file,class_id\n1_0.csv,broken\n", ["row 2", "'broken'"]),
+    "an unknown split": ("file,class_id,split\n1_0.csv,1,holdout\n", ["row 2", "'holdout'"]),
+    "a fault that trains": ("file,class_id,split\n1_0.csv,1,train\n", ["row 2", "healthy"]),
+    "no class column": ("file,kind\n1_0.csv,1\n", ["row 1", "class_id"]),
+    "two classes for one file": ("file,class_id\n1_0.csv,1\n1_0.csv,2\n", ["row 3", "row 2"]),
+}
+
+
+@pytest.mark.parametrize("fault", LABELS)
+def test_broken_labels_are_named_in_one_line(folder, tmp_path, capsys, fault):
+    text, words = LABELS[fault]
+    (folder / "labels.csv").write_text(text)
+    assert main(["prepare", str(folder), "--out", str(tmp_path / "store")]) == 1
+    _one_line(capsys, ["labels.csv", *words])
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_folder_without_recordings_or_without_healthy_ones(folder, tmp_path, capsys):
+    out = str(tmp_path / "store")
+    assert main(["prepare", str(tmp_path / "nowhere"), "--out", out]) == 2
+    _one_line(capsys, ["nowhere", "no such folder"])
+    (tmp_path / "empty").mkdir()
+    assert main(["prepare", str(tmp_path / "empty"), "--out", out]) == 1
+    _one_line(capsys, ["empty", "no recordings"])
+    for path in folder.glob("0_*.csv"):
+        path.unlink()
+    assert main(["prepare", str(folder), "--out", out]) == 1
+    _one_line(capsys, ["no healthy recording"])
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_same_recording_twice_is_refused(folder, tmp_path, capsys):
+    shutil.copy(folder / "0_0.csv", folder / "1_copy.csv")
+    assert main(["prepare", str(folder), "--out", str(tmp_path / "store")]) == 1
+    _one_line(capsys, ["1_copy.csv", "0_0.csv"])
+
+
+@pytest.mark.parametrize("command", ["prepare", "train", "simulate", "score", "demo"])
+def test_an_out_that_holds_something_else_is_left_alone(folder, trained, store, tmp_path, capsys, command):
+    out = tmp_path / "precious"
+    out.mkdir()
+    (out / "notes.txt").write_text("keep me")
+    arguments = {
+        "prepare": ["prepare", folder, "--out", out],
+        "train": ["train", store.path, "--out", out],
+        "simulate": ["simulate", out],
+        "score": ["score", trained.path, folder, "--out", out],
+        "demo": ["demo", "--data", folder, "--out", out],
+    }
+    assert main([str(a) for a in arguments[command]]) == 2
+    _one_line(capsys, ["precious", "isn't empty"])
+    assert [p.name for p in out.iterdir()] == ["notes.txt"] and (out / "notes.txt").read_text() == "keep me"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "STORE", "--out", "x", "--steps", "0"],
+        ["train", "STORE", "--out", "x", "--steps", "5", "--minutes", "1"],
+        ["train", "STORE", "--out", "x", "--preset", "huge"],
+        ["prepare", "RAW"],
+        ["simulate", "x", "--classes", "0-9"],
+        ["simulate", "x", "--freqs", "fast"],
+        ["nonsense"],
+        [],
+    ],
+)
+def test_misuse_ends_with_status_two(tmp_path, monkeypatch, capsys, arguments):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2 and not list(tmp_path.iterdir())
+
+
+def test_options_that_argparse_cannot_check(folder, store, tmp_path, capsys):
+    assert main(["prepare", str(folder), "--out", str(tmp_path / "s"), "--mask", "CH9"]) == 2
+    _one_line(capsys, ["CH9", "CH1, CH2"])
+    assert main(["train", str(store.path), "--out", str(tmp_path / "r"), "--device", "tpu"]) == 2
+    _one_line(capsys, ["tpu"])
+    assert main(["train", str(folder), "--out", str(tmp_path / "r")]) == 2
+    _one_line(capsys, ["not a store"])
+    assert main(["evaluate", str(folder), str(folder)]) == 2
+    _one_line(capsys, ["not a run"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["raw"]
+
+
+def test_a_full_disk_leaves_nothing_half_written(folder, tmp_path, capsys, monkeypatch):
+    def full(*arguments, **keywords):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "store"))
+
+    monkeypatch.setattr(np, "save", full)
+    assert main(["prepare", str(folder), "--out", str(tmp_path / "store")]) == 1
+    _one_line(capsys, ["No space left on device"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["raw"]
+
+
+def test_a_disk_that_fills_up_in_training_keeps_what_was_saved(store, short_config, tmp_path, monkeypatch, capsys):
+    from timemoe_lab import train
+
+    saved, real = [], train.save_file
+
+    def full_later(tensors, path):
+        saved.append(path)
+        if len(saved) > 2:  # the first checkpoint is two files
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(tensors, path)
+
+    monkeypatch.setattr(train, "save_file", full_later)
+    run = train.start_run(tmp_path / "run", store, short_config)
+    with pytest.raises(OSError, match="No space"):
+        train.train(run, store)
+    assert [p.name[:11] for p in run.checkpoints()] == ["step-000020"]
+    assert {p.name for p in run.checkpoints()[0].iterdir()} == {
+        "model.safetensors",
+        "optimizer.safetensors",
+        "state.json",
+    }
+    assert not list((run.path / "checkpoints").glob(".*"))
+
+
+def test_missing_cells_and_flat_channels_are_counted(folder, tmp_path, capsys):
+    _csv(folder / "0_gaps.csv", seed=5, change=_replace(50, "0.049,,inf"))
+    _csv(
+        folder / "1_flat.csv",
+        seed=6,
+        change=lambda lines: [lines[0]] + [line.rsplit(",", 1)[0] + ",0.5" for line in lines[1:]],
+    )
+    assert main(["prepare", str(folder), "--out", str(tmp_path / "store")]) == 0
+    out = capsys.readouterr().out
+    assert "missing_samples: 0_gaps.csv 2" in out and "1_flat.csv ['CH2']" in out
+    entry = {e.name: e for e in Store(tmp_path / "store").entries}
+    assert entry["0_gaps.csv"].n_missing == 2 and entry["1_flat.csv"].flat == ("CH2",)
+
+
+def test_score_refuses_recordings_of_another_kind(trained, folder, tmp_path, capsys):
+    assert main(["score", str(trained.path), str(folder), "--out", str(tmp_path / "scores")]) == 1
+    _one_line(capsys, ["0_0.csv", "lacks CH3, CH4"])
+    assert not (tmp_path / "scores").exists()
+
+
+@pytest.mark.parametrize("text", ["1.5,2.5\n3.5,4.5\n", "# note\nVolt;Amp\n1,5;2,5\n"])
+def test_a_file_without_a_time_column_asks_for_the_rate(tmp_path, text):
+    path = tmp_path / "0_x.csv"
+    path.write_text(text)
+    with pytest.raises(config.InputError) as error:
+        read(path)
+    assert "--fs" in str(error.value) or "number" in str(error.value)
+
+
+def test_no_pickle_is_read(tmp_path):
+    store = tmp_path / "store"
+    jobs = motor.campaign(classes=(0,), freqs=(60,), loads=(0,), reps=1, healthy_reps=2)
+    from timemoe_lab.store import write_store
+
+    write_store(store, motor.simulate(jobs, seconds=0.3), where="simulated")
+    np.save(store / "index.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        Store(store)

@@ -1,0 +1,186 @@
+"The main job on simulated motors: the loss falls, planted faults are found, and the same seed gives the same bytes."
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import make_run
+from sklearn.metrics import average_precision_score, f1_score, fbeta_score, roc_auc_score
+
+from timemoe_lab.agent import evaluate, open_scorer
+from timemoe_lab.cli import main
+from timemoe_lab.config import read_json
+from timemoe_lab.signals import read_folder
+from timemoe_lab.store import write_store
+from timemoe_lab.train import RunFolder
+
+LAB = [sys.executable, "-c", "import sys; from timemoe_lab.cli import main; sys.exit(main())"]
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained, raw):
+    return evaluate(open_scorer(trained.path), read_folder(raw), where=raw)
+
+
+def test_the_loss_falls_and_routing_is_recorded(trained):
+    steps = trained.events("step")
+    assert np.mean([e["huber"] for e in steps[-2:]]) < 0.5 * steps[0]["huber"]
+    for event in steps:
+        assert np.allclose(np.sum(event["expert_load"], axis=1), 1, atol=1e-3)
+        assert event["gating_balance"] > 0 and len(event["gate_mean"]) == 2
+
+
+def test_planted_faults_are_found_and_the_coin_is_not(evaluated):
+    rows = {r["name"]: r["point"] for r in evaluated["rows"]}
+    assert rows["lab"]["roc_auc"] > 0.95
+    assert abs(rows["random"]["roc_auc"] - 0.5) < 0.02
+    assert rows["lab"]["f1"] > rows["random"]["f1"] + 0.5
+
+
+def test_metrics_equal_those_of_scikit_learn_on_the_saved_scores(trained, raw, evaluated):
+    threshold = read_json(trained.path / "operating_point.json")["threshold"]
+    scores, labels = [], []
+    for recording in read_folder(raw):
+        path = trained.path / "scores" / f"{recording.name}.npz"
+        if path.exists():
+            label = recording.label
+            keep = np.ones(len(label), bool)
+            for edge in np.flatnonzero(np.diff(label.astype(int))) + 1:
+                keep[edge - 500 : edge + 500] = False  # 50 ms at 10 kHz
+            scores.append(np.load(path)["score"][keep])
+            labels.append(label[keep])
+    score, label = np.concatenate(scores), np.concatenate(labels)
+    point = {r["name"]: r["point"] for r in evaluated["rows"]}["lab"]
+    alarm = score >= threshold
+    assert point["roc_auc"] == pytest.approx(roc_auc_score(label, score), abs=1e-9)
+    assert point["pr_auc"] == pytest.approx(average_precision_score(label, score), abs=1e-9)
+    assert point["f1"] == pytest.approx(f1_score(label, alarm), abs=1e-9)
+    assert point["f0.5"] == pytest.approx(fbeta_score(label, alarm, beta=0.5), abs=1e-9)
+    assert point["fpr"] == pytest.approx((alarm & ~label).sum() / (~label).sum(), abs=1e-9)
+
+
+def test_the_same_seed_gives_the_same_bytes(trained, store, short_config, tmp_path):
+    again = make_run(tmp_path / "again", store, short_config)
+    for name in ("profile.safetensors", "operating_point.json"):
+        assert (again.path / name).read_bytes() == (trained.path / name).read_bytes()
+    assert [p.name for p in again.checkpoints()] == [p.name for p in trained.checkpoints()]
+    for ours, theirs in zip(again.checkpoints(), trained.checkpoints()):
+        assert (ours / "model.safetensors").read_bytes() == (theirs / "model.safetensors").read_bytes()
+    clock = ("time", "tokens_per_s")
+    strip = [[{k: v for k, v in e.items() if k not in clock} for e in r.events()] for r in (again, trained)]
+    assert strip[0] == strip[1]
+
+
+def test_fault_labels_and_test_recordings_leave_profile_and_threshold_alone(
+    trained, raw, store, short_config, tmp_path
+):
+    kept = [r for r in read_folder(raw) if r.class_id == 0]
+    healthy_only = write_store(tmp_path / "store", kept, where=str(raw))
+    assert healthy_only.scale == store.scale  # with nothing faulty, the same recordings train
+    run = make_run(tmp_path / "run", healthy_only, short_config)
+    assert (run.path / "profile.safetensors").read_bytes() == (trained.path / "profile.safetensors").read_bytes()
+    thresholds = [read_json(r.path / "operating_point.json")["threshold"] for r in (run, trained)]
+    assert thresholds[0] == thresholds[1]
+
+
+def test_recordings_that_were_seen_are_recognised_under_other_names(trained, raw, tmp_path):
+    renamed = tmp_path / "renamed"
+    renamed.mkdir()
+    for i, path in enumerate(sorted(raw.glob("*.csv"))):
+        if path.name != "labels.csv":
+            (renamed / f"{path.name[0]}_new{i}.csv").write_bytes(path.read_bytes())
+    result = evaluate(open_scorer(trained.path), read_folder(renamed), where=renamed)
+    n_test = sum(r["split"] == "test" for r in trained.facts["recordings"])
+    assert len(result["splits"]["test"]) == n_test
+
+
+def _start(*arguments, cwd):
+    return subprocess.Popen(
+        [*LAB, *map(str, arguments)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def _wait_for_step(run, step, process):
+    for _ in range(1200):
+        found = sorted((run / "checkpoints").glob("step-*")) if (run / "checkpoints").exists() else []
+        if any(int(p.name[5:11]) >= step for p in found):
+            return
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    raise AssertionError("no checkpoint within a minute")
+
+
+STEPS = ("--steps", "210")  # a beat at 200 and one at the end
+
+
+def _clockless(run):
+    return [{k: v for k, v in e.items() if k not in ("time", "tokens_per_s")} for e in RunFolder(run).events()]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(store, tmp_path_factory):
+    whole = tmp_path_factory.mktemp("whole") / "run"
+    done = subprocess.run([*LAB, "train", str(store.path), "--out", str(whole), *STEPS], capture_output=True)
+    assert done.returncode == 0
+    return whole
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_training_that_was_stopped_goes_on_to_the_same_bytes(store, uninterrupted, tmp_path, how):
+    cut = tmp_path / "cut"
+    process = _start("train", store.path, "--out", cut, *STEPS, cwd=tmp_path)
+    _wait_for_step(cut, 200, process)  # the first beat
+    os.kill(process.pid, how)
+    out, err = process.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert process.returncode == 0 and f"timemoe-lab resume {cut}" in out and "Traceback" not in err
+    assert len(RunFolder(cut).events("beat")) == 1  # it was stopped before its end
+    assert subprocess.run([*LAB, "resume", str(cut)], capture_output=True).returncode == 0
+    last = [RunFolder(p).checkpoints()[-1] for p in (uninterrupted, cut)]
+    assert last[0].name == last[1].name
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        assert (last[0] / name).read_bytes() == (last[1] / name).read_bytes()
+    assert _clockless(uninterrupted) == _clockless(cut)
+
+
+def test_demo_ends_with_its_table_and_a_report(raw, tmp_path, capsys):
+    assert main(["demo", "--data", str(raw), "--out", str(tmp_path / "run"), "--steps", "40"]) == 0
+    out = capsys.readouterr().out
+    lines = out.strip().splitlines()
+    assert lines[-1] == f"report: {tmp_path / 'run' / 'report.html'}"
+    assert (
+        any(line.split(" | ") == ["Step", "  Loss", "Gating Balance", "   F1", "Threshold"] for line in lines)
+        or "Gating Balance" in out
+    )
+    assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
+    for row in ("lab", "spec", "log-PSD + Mahalanobis", "random"):
+        heading = [[cell.strip() for cell in line.split("|")] for line in lines]
+    assert ["Step", "Loss", "Gating Balance", "F1", "Threshold"] in heading
+    assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
+    for row in ("lab", "spec", "log-PSD + Mahalanobis", "random"):
+        assert any(line.strip().startswith(row) for line in lines)
+
+
+def test_a_healthy_folder_ends_with_a_calibrated_run(raw, tmp_path, capsys):
+    healthy = tmp_path / "healthy"
+    healthy.mkdir()
+    for path in raw.glob("0_*.csv"):
+        (healthy / path.name).write_bytes(path.read_bytes())
+    assert main(["prepare", str(healthy), "--out", str(tmp_path / "store"), "--mask", "CH4"]) == 0
+    assert main(["train", str(tmp_path / "store"), "--out", str(tmp_path / "run"), "--steps", "20", "--json"]) == 0
+    point = read_json(tmp_path / "run" / "operating_point.json")
+    assert point["comparison"] == ">=" and point["threshold"] > 0 and point["validation"] is None
+    assert main(["score", str(tmp_path / "run"), str(raw), "--out", str(tmp_path / "scores")]) == 0
+    for recording in read_folder(raw):
+        saved = np.load(tmp_path / "scores" / f"{recording.name}.npz")
+        assert np.isfinite(saved["score"]).all() and saved["score"].shape == (recording.n_samples,)
+        assert np.isnan(saved["channel_score"][3]).all()  # the masked channel
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "run"), str(raw), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["rows"][0]["name"] == "lab" and 0 <= printed["rows"][0]["point"]["roc_auc"] <= 1
