@@ -199,6 +199,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'timemoe_lab.prepare': { 'timemoe_lab.prepare.Moments': ('prepare.html#moments', 'timemoe_lab/prepare.py'),
                                      'timemoe_lab.prepare.Moments.__add__': ('prepare.html#moments.__add__', 'timemoe_lab/prepare.py'),
                                      'timemoe_lab.prepare.Normalised': ('prepare.html#normalised', 'timemoe_lab/prepare.py'),
+                                     'timemoe_lab.prepare.Normalised.clean': ('prepare.html#normalised.clean', 'timemoe_lab/prepare.py'),
                                      'timemoe_lab.prepare.Scale': ('prepare.html#scale', 'timemoe_lab/prepare.py'),
                                      'timemoe_lab.prepare.Scale.apply': ('prepare.html#scale.apply', 'timemoe_lab/prepare.py'),
                                      'timemoe_lab.prepare._by_condition': ('prepare.html#_by_condition', 'timemoe_lab/prepare.py'),

@@ -50,23 +50,27 @@ def read_series(
     horizons = torch.tensor(model.config.horizons)
     y = torch.from_numpy(np.ascontiguousarray(x)).to(next(model.parameters()).device)
     size = min(context, len(y))
-    starts = covering_starts(len(y), window=size, stride=max(1, context // 2))
-    first = np.concatenate([[0], starts[:-1] + size])  # the first token that each window adds
+    stride = max(1, size // 2)
+    starts = covering_starts(len(y), window=size, stride=stride)
+    first = np.append(0, starts[1:] + size - stride)  # the first token that each window gives
+    after = np.append(first[1:], len(y))
     windows = y.unfold(0, size, 1)
     hidden = y.new_empty(len(y), model.config.d_model)
     total = y.new_zeros(len(horizons), len(y) + max(model.config.horizons))
-    for at in range(0, len(starts), batch):
-        part = slice(at, at + batch)
+    for i in range(0, len(starts), batch):
+        part = slice(i, i + batch)
         out = model(windows[torch.from_numpy(starts[part])])
-        keep = torch.from_numpy(np.arange(size)[None] >= (first[part] - starts[part])[:, None])
-        a, b = int(first[part][0]), int(starts[part][-1]) + size
+        at = starts[part, None] + np.arange(size)
+        keep = torch.from_numpy((at >= first[part, None]) & (at < after[part, None]))
+        a, b = int(first[part][0]), int(after[part][-1])
         hidden[a:b] = out.hidden[keep].float()
         for row, (h, ahead) in enumerate(out.forecast.items()):
             _add_errors(total[row], ahead[keep].float(), F.pad(y, (0, h)), a, kind)
     count = torch.minimum(horizons[:, None], torch.arange(len(y))[None])
     error = total[:, : len(y)].cpu() / count.clamp(min=1)
     error[:, 0] = error[:, min(1, len(y) - 1)]
-    return Reading(hidden.cpu(), context // 2, error)
+    burn_in = int(after[0]) if len(starts) > 1 and starts[1] < stride else size - stride
+    return Reading(hidden.cpu(), burn_in, error)
 
 
 def _add_errors(total: Tensor, ahead: Tensor, y: Tensor, a: int, kind: str) -> None:
@@ -229,7 +233,7 @@ def gather(
         reading = read_series(model, x, context=config.data.context, kind=config.score.error) if valid.any() else None
         psd = log_psd_features(x, valid, hop=hop, width=width)
         m = None if centre is None else torch.from_numpy(centre[channel]).float()
-        parts.append((*_channel_evidence(reading, valid, m, model, config, hop, width, len(psd)), psd))
+        parts.append((*_channel_evidence(reading, valid, seen.clean, m, model, config, hop, width, len(psd)), psd))
     feature, l1, l2, hidden_sum, psd = map(np.stack, zip(*parts))
     return Evidence(feature, psd, l1, l2, hidden_sum, seen.valid, seen.factor, recording.n_samples)
 
@@ -237,6 +241,7 @@ def gather(
 def _channel_evidence(
     reading: Reading | None,
     valid: np.ndarray,
+    clean: np.ndarray,
     m: Tensor | None,
     model: TimeMoE,
     config: Config,
@@ -255,7 +260,7 @@ def _channel_evidence(
     keep = torch.from_numpy(valid)
     total = reading.hidden[keep].double().sum(dim=0).numpy()
     return (
-        pooled_features(reading, valid, hop=hop, width=width),
+        pooled_features(reading, valid & clean, hop=hop, width=width),
         np.where(valid, l1, np.nan),
         np.where(valid, l2, np.nan),
         total,
