@@ -254,6 +254,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'timemoe_lab.signals.Recording.label': ('signals.html#recording.label', 'timemoe_lab/signals.py'),
                                      'timemoe_lab.signals.Recording.n_samples': ( 'signals.html#recording.n_samples',
                                                                                   'timemoe_lab/signals.py'),
+                                     'timemoe_lab.signals._encoding': ('signals.html#_encoding', 'timemoe_lab/signals.py'),
                                      'timemoe_lab.signals._find_fault': ('signals.html#_find_fault', 'timemoe_lab/signals.py'),
                                      'timemoe_lab.signals._is_number': ('signals.html#_is_number', 'timemoe_lab/signals.py'),
                                      'timemoe_lab.signals._parse': ('signals.html#_parse', 'timemoe_lab/signals.py'),
