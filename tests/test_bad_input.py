@@ -209,6 +209,27 @@ def test_a_disk_that_fills_up_in_training_keeps_what_was_saved(store, short_conf
     assert not list((run.path / "checkpoints").glob(".*"))
 
 
+def test_a_training_recording_too_short_for_the_preset_is_named(folder, tmp_path, capsys):
+    for path in folder.glob("*.csv"):
+        _csv(path, seed=int(path.stem.replace("_", "")), n=1500)
+    assert main(["prepare", str(folder), "--out", str(tmp_path / "other"), "--preset", "base"]) == 1
+    _one_line(capsys, ["0_0.csv", "1500", "2049"])
+    assert main(["prepare", str(folder), "--out", str(tmp_path / "store")]) == 0
+    assert main(["train", str(tmp_path / "store"), "--out", str(tmp_path / "run"), "--preset", "base"]) == 1
+    _one_line(capsys, ["1500 samples", "2049"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_score_looks_at_no_label(trained, raw, tmp_path, capsys):
+    mislabelled = tmp_path / "raw"
+    shutil.copytree(raw, mislabelled)
+    (mislabelled / "labels.csv").write_text("file,class_id\nnot-here.csv,what\n")
+    for folder, out in ((raw, "a"), (mislabelled, "b")):
+        assert main(["score", str(trained.path), str(folder), "--out", str(tmp_path / out)]) == 0
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
 def test_missing_cells_and_flat_channels_are_counted(folder, tmp_path, capsys):
     _csv(folder / "0_gaps.csv", seed=5, change=_replace(50, "0.049,,inf"))
     _csv(

@@ -30,7 +30,7 @@ from timemoe_lab.agent import (
 )
 from .config import PRESETS, Config, InputError, UsageError, atomic_path, check_new, preset, read_json
 from .motor import campaign, write_campaign
-from .signals import list_files, read_folder
+from .signals import list_files, read, read_folder
 from .store import SPLIT_CODES, Store, write_store
 from .train import Bar, RunFolder, pick_device, start_run, train
 
@@ -182,9 +182,9 @@ def score_command(options: argparse.Namespace) -> dict:
     "Scores a folder."
     scorer = open_scorer(options.run, device=pick_device(options.device))
     check_new(options.out)
-    n = len(list_files(options.raw))
-    recordings = read_folder(options.raw, fs=options.fs)
-    with counted("score", n) as progress:
+    files = list_files(options.raw)
+    recordings = (read(path, fs=options.fs) for path in files)  # labels.csv is not looked at
+    with counted("score", len(files)) as progress:
         found = score_recordings(scorer, recordings, options.out, where=options.raw, progress=progress)
     limit = scorer.point["recording_threshold"]
     rows = [{"file": f, "score": s, "alarm": "alarm" if s >= limit else "", "unscored": n} for f, s, n in found]
@@ -323,7 +323,7 @@ _SHARED = {
     "device": {"default": "auto", "help": "auto, cpu, cuda or cuda:N (default: auto)"},
     "preset": {"default": "tiny", "choices": list(PRESETS), "help": "size of model and window (default: tiny)"},
     "steps": {"type": _count, "help": "updates of the weights (default: the preset's)"},
-    "minutes": {"type": _positive, "help": "stop training after this time"},
+    "minutes": {"type": _positive, "help": "stop training after this time, when its steps are not done before"},
     "mask": {"type": _names, "default": (), "metavar": "CH4", "help": "channels to set to 0, with commas between"},
     "fs": {"type": _positive, "help": "sampling rate in Hz, for files without a time column"},
     "json": {"action": "store_true", "help": "print the result as JSON"},

@@ -198,6 +198,13 @@ def start_run(
 ) -> RunFolder:
     "A new run folder with its config.json."
     out = check_new(out, besides=("raw", "store"))
+    for entry in (store.entries[i] for i in store.members("train")):
+        need = config.data.context * config.data.decimation(store.fs) + 1
+        if entry.n_samples < need:
+            raise InputError(
+                f"{store.path}: {entry.name} has {entry.n_samples} samples; a window of preset {config.preset} needs "
+                f"{need}; prepare again with --preset {config.preset}, or choose a smaller one"
+            )
     facts = {
         "kind": "timemoe_lab run",
         "config": config.to_dict(),
@@ -497,9 +504,10 @@ def train(
     clock = Clock(run.config.agent.every_h, run.config.agent.every_steps, minutes)
     bar = Bar("train", config.steps, done=progress.step)
     with stop_on_signal() as stop, cpu_threads(config.threads), bar:
-        while progress.step < config.steps and not clock.is_over():
+        last = progress.step >= config.steps
+        while not last:
             progress = _advance(run, model, optimizer, order, progress)
-            last = progress.step == config.steps or clock.is_over()
+            last = progress.step >= config.steps or clock.is_over()
             if heartbeat and (last or clock.is_due(progress.step)):
                 progress = _beat(run, model, optimizer, progress, heartbeat)
             elif last or stop.is_set() or progress.step % config.checkpoint_every == 0:
