@@ -1,0 +1,60 @@
+"Precision and devices: bf16 on a CPU, and the same numbers on a GPU where there is one."
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from timemoe_lab.agent import beat, frame_of
+from timemoe_lab.config import tiny
+from timemoe_lab.model import TimeMoE, from_published
+from timemoe_lab.score import gather
+from timemoe_lab.train import make_optimizer, start_run, train, train_step
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+def test_a_step_in_bf16_is_close_to_one_in_fp32():
+    windows = np.random.default_rng(0).normal(size=(4, 257)).astype(np.float32)
+    losses = []
+    for precision in ("fp32", "bf16"):
+        config = replace(tiny().train, precision=precision)
+        model = TimeMoE(tiny().model, seed=0)
+        batch = [(windows, np.ones_like(windows, bool))]
+        how = {"step": 1, "delta": 1.0, "config": config, "log": True}
+        losses.append(train_step(model, make_optimizer(model, config), batch, **how).huber)
+        assert all(p.dtype == torch.float32 for p in model.parameters())  # the weights stay in float32
+    assert losses[1] == pytest.approx(losses[0], rel=0.02) and losses[1] != losses[0]
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", ["tiny_moe_4heads", "tiny_moe_h1_gqa", "tiny_dense_h1"])
+def test_a_gpu_gives_the_published_numbers(name):
+    expected = load_file(FIXTURES / name / "expected.safetensors")
+    case = "aux_on" if "gqa" in name else "plain"
+    out = from_published(FIXTURES / name).cuda()(expected[f"{case}/input_ids"].cuda(), routing=True)
+    assert torch.allclose(out.hidden.cpu(), expected[f"{case}/final_hidden"], atol=2e-4, rtol=0)
+    for h, ahead in out.forecast.items():
+        assert torch.allclose(ahead.cpu(), expected[f"{case}/pred.h{h}"], atol=2e-4, rtol=0)
+
+
+@pytest.mark.cuda
+def test_training_and_scoring_on_a_gpu(store, short_config, tmp_path):
+    config = replace(short_config, train=replace(short_config.train, precision="fp32"))
+    run = start_run(tmp_path / "run", store, config)
+    assert train(run, store, device="cuda", heartbeat=lambda m, p: beat(run, store, m, p))
+    steps = run.events("step")
+    assert steps[-1]["huber"] < 0.5 * steps[0]["huber"]
+    recording, frame = store.recording(0), frame_of(run)
+    found = [gather(run.model().to(d), recording, frame=frame, config=config).l1 for d in ("cpu", "cuda")]
+    assert np.allclose(found[0], found[1], rtol=1e-2, atol=1e-4, equal_nan=True)
+
+
+@pytest.mark.cuda
+def test_bf16_is_the_default_on_a_gpu(store, short_config, tmp_path):
+    run = start_run(tmp_path / "run", store, short_config)
+    assert train(run, store, device="cuda")
+    assert all(np.isfinite(e["loss"]) for e in run.events("step"))
