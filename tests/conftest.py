@@ -16,9 +16,9 @@ from timemoe_lab.train import start_run, train
 
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory) -> Path:
-    "A raw folder: five healthy recordings, four of LI2 and four of LI3 with the short switched in for a while."
+    "A raw folder: eight healthy recordings, four of LI2 and four of LI3 with the short switched in for a while."
     folder = tmp_path_factory.mktemp("raw")
-    jobs = campaign(classes=(0, 5, 6), freqs=(60,), loads=(100,), reps=4, healthy_reps=5, switched_s=(0.5, 1.4))
+    jobs = campaign(classes=(0, 5, 6), freqs=(60,), loads=(100,), reps=4, healthy_reps=8, switched_s=(0.5, 1.4))
     write_campaign(folder, jobs, seconds=2.0, seed=3)
     return folder
 

@@ -82,6 +82,20 @@ def _one_line(capsys, words):
     assert "Traceback" not in said[0]
 
 
+FAULTS |= {
+    "text in the first row": (lambda p: _csv(p, change=_replace(1, "0.0,oops,2.0")), 1, ["row 2", "CH1", "'oops'"]),
+    "a healthy motor with a fault": (
+        lambda p: _csv(
+            p,
+            header="TIME,CH1,CH2,anomaly",
+            change=lambda rows: [rows[0], *(f"{i / 1000},{i % 7},{i % 5},1" for i in range(ROWS))],
+        ),
+        1,
+        ["class 0", "[0, 3000)"],
+    ),
+}
+
+
 LABELS = {
     "a file that isn't there": ("file,class_id\n9_gone.csv,1\n", ["row 2", "9_gone.csv"]),
     "an interval past the end": (
@@ -92,6 +106,7 @@ LABELS = {
     "text for a class": ("file,class_id\n1_0.csv,broken\n", ["row 2", "'broken'"]),
     "an unknown split": ("file,class_id,split\n1_0.csv,1,holdout\n", ["row 2", "'holdout'"]),
     "a fault that trains": ("file,class_id,split\n1_0.csv,1,train\n", ["row 2", "healthy"]),
+    "a class out of range": ("file,class_id\n1_0.csv,300\n", ["row 2", "300", "0 (healthy) to 6"]),
     "no class column": ("file,kind\n1_0.csv,1\n", ["row 1", "class_id"]),
     "two classes for one file": ("file,class_id\n1_0.csv,1\n1_0.csv,2\n", ["row 3", "row 2"]),
 }
@@ -152,6 +167,8 @@ def test_an_out_that_holds_something_else_is_left_alone(folder, trained, store, 
         ["prepare", "RAW"],
         ["simulate", "x", "--classes", "0-9"],
         ["simulate", "x", "--freqs", "fast"],
+        ["simulate", "x", "--seed", "-1"],
+        ["train", "STORE", "--out", "x", "--seed", "99999999999999999999"],
         ["nonsense"],
         [],
     ],
@@ -188,15 +205,15 @@ def test_a_full_disk_leaves_nothing_half_written(folder, tmp_path, capsys, monke
 def test_a_disk_that_fills_up_in_training_keeps_what_was_saved(store, short_config, tmp_path, monkeypatch, capsys):
     from timemoe_lab import train
 
-    saved, real = [], train.save_file
+    saved, real = [], train.save
 
-    def full_later(tensors, path):
-        saved.append(path)
+    def full_later(tensors):
+        saved.append(tensors)
         if len(saved) > 2:  # the first checkpoint is two files
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(tensors, path)
+        return real(tensors)
 
-    monkeypatch.setattr(train, "save_file", full_later)
+    monkeypatch.setattr(train, "save", full_later)
     run = train.start_run(tmp_path / "run", store, short_config)
     with pytest.raises(OSError, match="No space"):
         train.train(run, store)
@@ -228,6 +245,40 @@ def test_score_looks_at_no_label(trained, raw, tmp_path, capsys):
         assert main(["score", str(trained.path), str(folder), "--out", str(tmp_path / out)]) == 0
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize(("rows", "words"), [(100, ["100 samples"]), (3000, ["nothing to score"])])
+def test_a_recording_that_cannot_be_scored_fails(trained, raw, tmp_path, capsys, rows, words):
+    one = tmp_path / "one"
+    one.mkdir()
+    lines = next(raw.glob("6_*.csv")).read_text().splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("TIME"))
+    body = [
+        line.split(",")[0] + ",,,," if rows > 100 and i % 300 else line
+        for i, line in enumerate(lines[head + 1 :][:rows])
+    ]
+    (one / "6_x.csv").write_text("\n".join([*lines[: head + 1], *body]) + "\n")
+    assert main(["score", str(trained.path), str(one), "--out", str(tmp_path / "scores")]) == 1
+    _one_line(capsys, ["6_x.csv", *words])
+    assert not (tmp_path / "scores").exists()
+
+
+DAMAGE = {
+    "model": lambda run: next(run.glob("checkpoints/step-000060*/model.safetensors")),
+    "profile": lambda run: run / "profile.safetensors",
+    "config": lambda run: run / "config.json",
+    "operating point": lambda run: run / "operating_point.json",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_run_is_named(trained, raw, tmp_path, capsys, damage):
+    run = tmp_path / "run"
+    shutil.copytree(trained.path, run)
+    file = DAMAGE[damage](run)
+    file.write_bytes(file.read_bytes()[:-40])
+    assert main(["score", str(run), str(raw), "--out", str(tmp_path / "scores")]) == 1
+    _one_line(capsys, [file.name])
 
 
 def test_missing_cells_and_flat_channels_are_counted(folder, tmp_path, capsys):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_metrics_equal_those_of_scikit_learn_on_the_saved_scores(trained, raw, e
     threshold = read_json(trained.path / "operating_point.json")["threshold"]
     scores, labels = [], []
     for recording in read_folder(raw):
-        path = trained.path / "scores" / f"{recording.name}.npz"
+        path = trained.path / "scores" / f"{Path(recording.name).stem}.npz"
         if path.exists():
             label = recording.label
             keep = np.ones(len(label), bool)
@@ -176,7 +177,7 @@ def test_a_healthy_folder_ends_with_a_calibrated_run(raw, tmp_path, capsys):
     assert point["comparison"] == ">=" and point["threshold"] > 0 and point["validation"] is None
     assert main(["score", str(tmp_path / "run"), str(raw), "--out", str(tmp_path / "scores")]) == 0
     for recording in read_folder(raw):
-        saved = np.load(tmp_path / "scores" / f"{recording.name}.npz")
+        saved = np.load(tmp_path / "scores" / f"{Path(recording.name).stem}.npz")
         assert np.isfinite(saved["score"]).all() and saved["score"].shape == (recording.n_samples,)
         assert np.isnan(saved["channel_score"][3]).all()  # the masked channel
     capsys.readouterr()

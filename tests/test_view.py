@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -103,7 +104,7 @@ def build(folder, cases, *, result=None, point=None, facts=None, events=None):
         top = np.nanquantile(score, 0.9) if np.isfinite(score).any() else math.nan
         alarms.append(f"{quoted},{top},{int(top >= 4.5)}")
         channel = np.stack([score, np.full(len(score), np.nan)]).astype(np.float32)
-        with open(run / "scores" / f"{name}.npz", "wb") as file:
+        with open(run / "scores" / f"{Path(name).stem}.npz", "wb") as file:
             np.savez(file, score=score.astype(np.float32), channel_score=channel, l1=channel, l2=channel)
     (raw / "labels.csv").write_text("\n".join(labels) + "\n", encoding="utf-8")
     (run / "scores/recordings.csv").write_text("\n".join(alarms) + "\n", encoding="utf-8")
@@ -465,7 +466,7 @@ def test_a_recording_that_changed_is_named(make, tmp_path):
     assert "895 samples, but scores of 900" in message and "timemoe-lab evaluate" in message
 
 
-@pytest.mark.parametrize("name", ["0_h.csv.npz", "recordings.csv"])
+@pytest.mark.parametrize("name", ["0_h.npz", "recordings.csv"])
 def test_scores_that_are_gone_are_named(make, name):
     run = make(two_classes())
     (run / "scores" / name).unlink()

@@ -12,7 +12,9 @@ __all__ = ['DEMO_CAMPAIGN', 'parse_list', 'counted', 'simulate_command', 'prepar
 import argparse
 import json
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,7 +30,17 @@ from timemoe_lab.agent import (
     open_scorer,
     score_recordings,
 )
-from .config import PRESETS, Config, InputError, UsageError, atomic_path, check_new, preset, read_json
+from timemoe_lab.config import (
+    PRESETS,
+    Config,
+    InputError,
+    UsageError,
+    atomic_path,
+    check_new,
+    json_ready,
+    preset,
+    read_json,
+)
 from .motor import campaign, write_campaign
 from .signals import list_files, read, read_folder
 from .store import SPLIT_CODES, Store, write_store
@@ -73,6 +85,13 @@ def _count(text: str) -> int:
     "A whole number from 1 up."
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    "A whole number that every generator takes."
+    if not text.isdigit() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
     return int(text)
 
 
@@ -171,10 +190,18 @@ def resume_command(options: argparse.Namespace) -> dict:
 
 def _go_on(run: RunFolder, store: Store, device, minutes: float | None) -> dict:
     "Trains to the end, with heartbeats, and says what came out."
-    if not train(run, store, device=device, heartbeat=lambda m, p: beat(run, store, m, p), minutes=minutes):
+    try:
+        done = train(run, store, device=device, heartbeat=lambda m, p: beat(run, store, m, p), minutes=minutes)
+    except OSError as error:
+        raise InputError(
+            f"{error.strerror or error}; mend this and go on with: timemoe-lab resume {run.path}"
+        ) from None
+    if not done:
         step = read_json(run.checkpoints()[-1] / "state.json")["step"]
         return {"stopped_at_step": step, "go_on_with": f"timemoe-lab resume {run.path}"}
-    last = run.events("beat")[-1]
+    last = (run.events("beat") or [None])[-1]
+    if last is None:
+        raise InputError(f"{run.path}/events.jsonl: its last beat is lost; train again")
     return {"run": str(run.path), "table": beat_table(run), "threshold": last["threshold"], "f1": last["f1"]}
 
 # %% ../nbs/12_cli.ipynb #score-command-def
@@ -187,14 +214,17 @@ def score_command(options: argparse.Namespace) -> dict:
     with counted("score", len(files)) as progress:
         found = score_recordings(scorer, recordings, options.out, where=options.raw, progress=progress)
     limit = scorer.point["recording_threshold"]
-    rows = [{"file": f, "score": s, "alarm": "alarm" if s >= limit else "", "unscored": n} for f, s, n in found]
-    table = format_table(
-        rows, {"File": "file", "Score": "score:.4g", "Alarm": "alarm", "Samples without score": "unscored"}
-    )
+    rows = [
+        {"file": f, "score": s, "alarm": "alarm" if s >= limit else "", "unscored": n, "missing": m}
+        for f, s, n, m in found
+    ]
+    columns = {"File": "file", "Score": "score:.4g", "Alarm": "alarm", "Samples without score": "unscored"}
+    table = format_table(rows, columns | {"Missing cells": "missing"})
     return {
         "out": str(options.out),
         "recording_threshold": limit,
-        "alarms": sum(s >= limit for _, s, _ in found),
+        "alarms": sum(s >= limit for _, s, *_ in found),
+        "recordings": [row | {"alarm": bool(row["alarm"])} for row in rows],
         "table": table,
     }
 
@@ -319,7 +349,7 @@ def _add_makers(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 # %% ../nbs/12_cli.ipynb #shared-def
 _SHARED = {
-    "seed": {"type": int, "default": 0, "help": "of everything that is drawn (default: 0)"},
+    "seed": {"type": _seed, "default": 0, "help": "of everything that is drawn (default: 0)"},
     "device": {"default": "auto", "help": "auto, cpu, cuda or cuda:N (default: auto)"},
     "preset": {"default": "tiny", "choices": list(PRESETS), "help": "size of model and window (default: tiny)"},
     "steps": {"type": _count, "help": "updates of the weights (default: the preset's)"},
@@ -359,19 +389,20 @@ def main(
 ) -> int:  # exit status: 0 done, 1 failed, 2 misuse
     "Runs a command."
     options = make_parser().parse_args(arguments)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is half-written is removed
     try:
         result = options.run_command(options)
     except InputError as error:
         return _tell(str(error), 2 if isinstance(error, UsageError) else 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _tell(
-            f"{where}{error.strerror or error}; nothing half-written was left, mend this and run the command again", 1
-        )
+        return _tell(f"{where}{error.strerror or error}; mend this and run the command again", 1)
     except KeyboardInterrupt:
-        return _tell("interrupted", 130)
+        return _tell("interrupted", 1)
     if options.json:
-        print(json.dumps({k: v for k, v in result.items() if k not in ("table", "evaluation")}, ensure_ascii=False))
+        kept = {k: v for k, v in result.items() if k not in ("table", "evaluation")}
+        print(json.dumps(json_ready(kept), ensure_ascii=False, allow_nan=False))
     else:
         print(format_result(result))
     return 0
@@ -393,6 +424,8 @@ def format_result(
     for key, value in result.items():
         if key in ("table", "evaluation"):
             lines += [value, ""] * bool(value)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            continue  # a table shows these
         elif isinstance(value, dict):
             lines += [f"{key}: " + ", ".join(f"{k} {v}" for k, v in value.items())] * bool(value)
         elif value not in (None, [], ()):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SCHEMA', 'PRESETS', 'InputError', 'UsageError', 'require', 'DataConfig', 'ModelConfig', 'TrainConfig', 'ScoreConfig',
            'AgentConfig', 'Config', 'base', 'large', 'ultra', 'tiny', 'literal', 'preset', 'config_from_dict',
-           'atomic_path', 'check_new', 'write_json', 'read_json']
+           'atomic_path', 'check_new', 'write_json', 'json_ready', 'read_json']
 
 # %% ../nbs/00_config.ipynb #imports
 import json
@@ -350,24 +350,26 @@ def write_json(
     values: dict,  # JSON-ready; NaN and infinity become null
 ) -> None:
     "Writes `values` with the schema's version, whole or not at all."
-    text = json.dumps({"schema": SCHEMA, **_finite(values)}, indent=1, allow_nan=False, ensure_ascii=False)
+    text = json.dumps({"schema": SCHEMA, **json_ready(values)}, indent=1, allow_nan=False, ensure_ascii=False)
     with atomic_path(path) as made:
         made.write_text(text + "\n", encoding="utf-8")
 
 
-def _finite(value):
-    "The same value with every float that JSON can't hold as None, NumPy numbers as Python's, tuples as lists."
+def json_ready(value):
+    "The same value with floats that JSON can't hold as None, NumPy's numbers as Python's, tuples as lists."
     if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): json_ready(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
+        return [json_ready(v) for v in value]
     if hasattr(value, "tolist"):
-        return _finite(value.tolist())
+        return json_ready(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 # %% ../nbs/00_config.ipynb #read-json-def
 def read_json(
     path: Path | str,  # file that `write_json` wrote
+    *,
+    need: tuple[str, ...] = (),  # names that have to be in it
 ) -> dict:  # without the schema's version
     "The values of a JSON file of the lab."
     try:
@@ -378,4 +380,7 @@ def read_json(
         raise InputError(f"{path}: not JSON ({error}); restore the file or make it again") from None
     if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
         raise InputError(f'{path}: expected "schema": {SCHEMA}; the file is of another version of the lab')
+    lost = [name for name in need if name not in values]
+    if lost:
+        raise InputError(f"{path}: lacks {lost[0]}; restore the file or make it again")
     return values

@@ -179,14 +179,11 @@ def covering_starts(
 # %% ../nbs/03_prepare.ipynb #split-def
 def healthy_counts(
     n: int,  # healthy recordings to deal out, >= 2
-    *,
-    to_evaluate: bool,  # whether validation and test need healthy recordings too
 ) -> dict[str, int]:  # recordings in each split
     "How many healthy recordings go to each split; train and calibration get at least one."
-    if not to_evaluate or n == 2:
-        train = min(n - 1, math.ceil(2 * n / 3))
-        return {"train": train, "calibration": n - train, "test": 0, "validation": 0}
-    calibration, test = max(1, round(0.2 * n)), max(1, round(0.25 * n))
+    if n < 4:
+        return {"train": n - 1, "calibration": 1, "test": 0, "validation": 0}
+    calibration, test = max(1, round(0.2 * n)), max(1, round(0.2 * n))
     validation = max(1, round(0.15 * n)) if n >= 5 else 0
     train = n - calibration - test - validation
     return {"train": train, "calibration": calibration, "test": test, "validation": validation}
@@ -199,17 +196,12 @@ def split_recordings(
 ) -> list[str]:  # one of SPLITS for each recording
     "The split of each recording: the given one, or dealt out by class and condition."
     split = [r.split for r in recordings]
-    generator = np.random.default_rng(seed)
-    order = [i for i in generator.permutation(len(recordings)) if split[i] is None]
-    healthy = [i for i in order if recordings[i].class_id == 0]
-    faulty = [i for i in order if recordings[i].class_id != 0]
-    to_evaluate = any(r.class_id and not r.faults for r in recordings)
+    free = [i for i, s in enumerate(split) if s is None]
+    healthy, faulty = ([i for i in free if (recordings[i].class_id == 0) == h] for h in (True, False))
+    healthy = [healthy[i] for i in np.random.default_rng([seed, 0]).permutation(len(healthy))]
+    faulty = [faulty[i] for i in np.random.default_rng([seed, 1]).permutation(len(faulty))]
     for group in _by_condition(recordings, healthy):
-        counts = (
-            healthy_counts(len(group), to_evaluate=to_evaluate)
-            if len(group) > 1
-            else {_missing_split(split, recordings): 1}
-        )
+        counts = healthy_counts(len(group)) if len(group) > 1 else {_missing_split(split, recordings): 1}
         for name in (name for name, count in counts.items() for _ in range(count)):
             split[group.pop(0)] = name
     for class_id in {recordings[i].class_id for i in faulty}:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
 from scipy.linalg import eigh
 from sklearn.covariance import ledoit_wolf
 from torch import Tensor
@@ -227,6 +228,11 @@ def gather(
     seen = normalise(recording, scale=frame.scale, mask=frame.mask, config=config.data)
     if not seen.valid.any():
         raise InputError(f"{recording.name}: nothing to score: every sample is masked or missing; leave it out")
+    if seen.x.shape[1] < config.data.context:
+        need = (config.data.context - 1) * seen.factor + 1
+        raise InputError(
+            f"{recording.name}: {recording.n_samples} samples, expected at least {need} for one window; leave it out"
+        )
     hop, width = pooling(recording.fs / seen.factor, config.score)
     parts = []
     for channel, (x, valid) in enumerate(zip(seen.x, seen.valid)):
@@ -316,7 +322,7 @@ def save_profile(
         for name in ("mean", "whiten")
     }
     with atomic_path(path) as made:
-        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, made)
+        made.write_bytes(save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
 
 
 def load_profile(
@@ -325,7 +331,10 @@ def load_profile(
     "The profile in a file."
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; the run has no profile yet, let its training come to an end")
-    tensors = load_file(path)
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path}: damaged ({error}); restore it or train again") from None
     parts = (Normal(tensors[f"{part}.mean"], tensors[f"{part}.whiten"]) for part in ("lab", "baseline"))
     return Profile(tensors["centre"], *parts)
 
@@ -402,8 +411,11 @@ def score_recording(
     "The scores of a recording by every design that a report compares."
     evidence = gather(model, recording, frame=frame, config=config, centre=profile.centre)
     how = {"fs": recording.fs, "config": config.score}
+    lab = score_evidence(evidence, profile.lab.distance(evidence.feature), **how)
+    if not np.isfinite(lab.score).any():
+        raise InputError(f"{recording.name}: nothing to score: no window holds enough valid samples; leave it out")
     return {
-        "lab": score_evidence(evidence, profile.lab.distance(evidence.feature), **how),
+        "lab": lab,
         "spec": score_evidence(evidence, None, **how),
         BASELINE: score_evidence(evidence, profile.baseline.distance(evidence.log_psd), **how),
     }

@@ -660,7 +660,7 @@ def read_scores(
     name: str,  # file name of a recording
 ) -> dict[str, np.ndarray]:  # score (time,), channel_score, l1, l2 (channel, time)
     "What `evaluate` wrote of a recording."
-    path = run.path / "scores" / f"{name}.npz"
+    path = run.path / "scores" / f"{Path(name).stem}.npz"
     if not path.is_file():
         raise InputError(
             f"{path}: no such file; evaluate again with: timemoe-lab evaluate {shlex.quote(str(run.path))} RAW"
@@ -814,8 +814,7 @@ def _answer(m: Material) -> list[str]:
         f"Measured on {len(m.cases)} test recordings ({seconds:.4g} s) that had no part in training or threshold. "
         f"{percent(m.result['prevalence'])} of the evaluated samples are faulty. "
         f"Those within {m.result['edge_s'] * 1e3:g} ms of a fault's edge ({percent(m.result['n_ignored'] / n)} of all) "
-        f"are left out; "
-        + (f"{n_bad:,} have no score and take no part." if n_bad else "every other one has a score.")
+        f"are left out; " + (f"{n_bad:,} have no score and take no part." if n_bad else "every other one has a score.")
     )
     whole = _recordings_in_words(row["recording"], m.point)
     return [paragraph(" ".join(lead), "lead"), paragraph(basis), paragraph(whole)]
@@ -1286,11 +1285,16 @@ def _splits(m: Material) -> str:
 
 # %% ../nbs/11_view.ipynb #report-def
 SECTIONS = {
-    "designs": ("Designs side by side", designs), "decisions": ("Operating points and classes", decisions),
-    "windows": ("Signals, healthy and faulty", windows), "timeline": ("Scores over time", timeline),
-    "channels": ("Channel by channel", channels), "histogram": ("Distribution of scores", histogram),
-    "curves": ("Precision and recall against the threshold", curves), "training": ("Training", training),
-    "experts": ("Experts", experts), "reproducibility": ("Reproducibility", repeat),
+    "designs": ("Designs side by side", designs),
+    "decisions": ("Operating points and classes", decisions),
+    "windows": ("Signals, healthy and faulty", windows),
+    "timeline": ("Scores over time", timeline),
+    "channels": ("Channel by channel", channels),
+    "histogram": ("Distribution of scores", histogram),
+    "curves": ("Precision and recall against the threshold", curves),
+    "training": ("Training", training),
+    "experts": ("Experts", experts),
+    "reproducibility": ("Reproducibility", repeat),
 }
 
 
