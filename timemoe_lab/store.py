@@ -112,7 +112,7 @@ def _check(
     if recording.class_id == 0 and recording.faults:
         start, end = recording.faults[0]
         raise InputError(
-            f"{where}/{recording.name}: healthy (class 0) with a fault interval [{start}, {end}); correct one of the two"
+            f"{where}/{recording.name}: healthy (class 0) with a fault interval [{start}, {end}); correct one"
         )
     used = [i for i, c in enumerate(recording.channels) if c not in mask]
     if not np.isfinite(recording.signal[used]).any():

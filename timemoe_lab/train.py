@@ -138,7 +138,7 @@ class WindowOrder:
         cut = [[part[s : s + self.window] for part in self.series[i]] for i, s in rows]
         return np.stack([x for x, _ in cut]), np.stack([v for _, v in cut]), (epoch, seen)
 
-# %% ../nbs/07_train.ipynb #run-def
+# %% ../nbs/07_train.ipynb #tensors-def
 FACTS = (
     "config",
     "store",
@@ -161,7 +161,7 @@ def load_tensors(
     except (FileNotFoundError, SafetensorError) as error:
         raise InputError(f"{path}: missing or damaged ({error}); restore it or train again") from None
 
-
+# %% ../nbs/07_train.ipynb #run-def
 class RunFolder:
     "The files of a run."
 
