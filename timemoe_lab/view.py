@@ -849,7 +849,7 @@ def _rule(m: Material) -> list[str]:
     )
     chosen = (
         f"The threshold is the {p['metric']}, chosen on {p['split']} ({p['n_healthy']} healthy recordings). "
-        "No label and no test recording had a part in it."
+        "No label chose it, and no test recording had a part in it."
     )
     return [paragraph(rule), paragraph(chosen)]
 
