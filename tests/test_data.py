@@ -10,8 +10,8 @@ from scipy.signal import decimate as scipy_decimate
 
 from timemoe_lab.config import DataConfig, InputError, UsageError
 from timemoe_lab.motor import write_scope_csv
-from timemoe_lab.prepare import covering_starts, decimate, fill_gaps, fit_scale, moments, normalise, split_recordings
-from timemoe_lab.prepare import training_starts
+from timemoe_lab.prepare import Frame, covering_starts, decimate, fill_gaps, fit_scale, moments, normalise
+from timemoe_lab.prepare import split_recordings, training_starts
 from timemoe_lab.signals import Recording, read, read_folder
 from timemoe_lab.store import BLOCK, Store, write_store
 
@@ -125,8 +125,9 @@ def test_the_scale_of_parts_is_that_of_the_whole(sizes, mean, std):
 def test_missing_samples_take_no_part_or_become_zero_to_the_letter(recording):
     recording.signal[0, 100:200] = np.nan
     scale = fit_scale([moments(recording.signal)])
-    gap = normalise(recording, scale=scale, mask=(), config=DataConfig())
-    zero = normalise(recording, scale=scale, mask=(), config=DataConfig(nan="zero"))
+    frame = Frame(recording.fs, recording.channels, recording.units, (), scale)
+    gap = normalise(recording, frame=frame, config=DataConfig())
+    zero = normalise(recording, frame=frame, config=DataConfig(nan="zero"))
     assert not gap.valid[0, 100:200].any() and (gap.x[0, 100:200] == 0).all()
     assert zero.valid.all() and zero.x[0, 150] == pytest.approx(-scale.mean[0] / (scale.std[0] + 1e-6), rel=1e-5)
 

@@ -536,21 +536,35 @@ def test_load_over_time_draws_at_most_twelve_layers(n_layers, n_maps):
     assert view.png(figure) and view.png(view.figure_load(load[0], dead=0.005))
 
 
+def test_a_recording_that_was_cut_is_found_in_its_file(tmp_path):
+    t, x = np.arange(N) / FS, np.arange(N)
+    np.savetxt(tmp_path / "2_a.csv", np.stack([t, x, x], 1), "%.4f", ",", header=HEADER, comments="")
+    np.savetxt(tmp_path / "0_b.csv", np.stack([t, -x, x], 1), "%.4f", ",", header=HEADER, comments="")
+    (tmp_path / "labels.csv").write_text("file,class_id,fault_start,fault_end\n2_a.csv,2,400,500\n")
+    run = SimpleNamespace(facts=config_facts(healthy_head=300), path=tmp_path)
+    tail, whole = f"2_a_300-{N}.csv", "0_b.csv"
+    found = {r.name: r for r in view.read_recordings(run, tmp_path, [tail, whole, "2_a_0-300.csv"])}
+    assert set(found) == {tail, whole, "2_a_0-300.csv"} and found[whole].signal[0, -1] == 1 - N
+    assert found[tail].signal[0, 0] == 300 and found[tail].faults == ((100, 200),)
+    with pytest.raises(InputError, match="2_a_0-301.csv: no such file"):
+        list(view.read_recordings(run, tmp_path, ["2_a_0-301.csv"]))
+
+
 @pytest.mark.parametrize("values", [[], [np.nan, np.nan], [-1.0, 2.0], [3.0] * 9])
 def test_histograms_of_odd_scores_are_drawn(values):
     figure = view.figure_histogram({"healthy": np.array(values), "class 1": np.array([1.0, np.nan])}, threshold=0.5)
     assert view.png(figure) and len(figure.axes) == 2
 
 
-def test_examples_come_from_the_same_motor_and_load(monkeypatch):
+def test_examples_come_from_the_same_motor_and_load():
     def case(name, load, top):
         return view.Case(name, int(name[0]), 50.0, load, np.full(N, name[0] == "2"), score(), top)
 
     used = []
-    read = lambda *where: used.append(where[-1]) or SimpleNamespace(signal=np.ones((1, N)))
-    monkeypatch.setattr(view, "read_recording", read)
     cases = (case("0_a", 0.0, 1.0), case("0_b", 99.0, 9.0), case("2_a", 99.0, 1.0))
     m = SimpleNamespace(result={}, cases=cases, raw=None)
     m.run, m.point = SimpleNamespace(facts={"fs": FS, "channels": ["CH1"], "units": ["A"]}), {"window_s": 0.1}
+    m.frame = SimpleNamespace(series=("CH1",), series_units=("A",))
+    m.drawn = lambda name: used.append(name) or SimpleNamespace(signal=np.ones((1, N)))
     view.windows(m)
     assert used == ["0_b", "2_a"]

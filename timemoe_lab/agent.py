@@ -6,8 +6,9 @@ has looked at."""
 # %% auto #0
 __all__ = ['ROWS', 'BEAT_COLUMNS', 'POINT', 'frame_of', 'coin', 'all_rows', 'Thresholds', 'Calibration', 'calibrate',
            'thresholds_of', 'window_samples', 'Points', 'pool_points', 'operating_point', 'beat', 'decayed_delta',
-           'format_table', 'beat_table', 'Scorer', 'open_scorer', 'save_scores', 'save_summary', 'score_recordings',
-           'Tally', 'test_recordings', 'evaluate', 'summarise', 'evaluation_table']
+           'format_table', 'beat_table', 'about_mask', 'about_counts', 'Scorer', 'open_scorer', 'save_scores',
+           'save_summary', 'save_facts', 'score_recordings', 'Tally', 'test_recordings', 'evaluate', 'summarise',
+           'evaluation_table']
 
 # %% ../nbs/10_agent.ipynb #imports
 import csv
@@ -16,7 +17,7 @@ import io
 import math
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,10 @@ import torch
 from .config import AgentConfig, Config, InputError, atomic_path, check_new, read_json, write_json
 from .model import TimeMoE
 from .moe import DEAD_SHARE
-from .prepare import Scale
+from .prepare import VIRTUAL, Counts, Frame, Scale
 from timemoe_lab.score import (
     BASELINE,
     Evidence,
-    Frame,
     Profile,
     Scores,
     fit_profile,
@@ -41,7 +41,7 @@ from timemoe_lab.score import (
     score_evidence,
     score_recording,
 )
-from .signals import Recording, check_alike
+from .signals import Recording, conform, stem_of
 from .store import Store
 from timemoe_lab.threshold import (
     away_from_edges,
@@ -62,20 +62,24 @@ def frame_of(
     run: RunFolder,
 ) -> Frame:
     "What every recording of a run has in common."
-    f = run.facts
-    scale = Scale(tuple(f["scale"]["mean"]), tuple(f["scale"]["std"]))
-    return Frame(f["fs"], tuple(f["channels"]), tuple(f["units"]), tuple(f["mask"]), scale)
+    f, virtual = run.facts, VIRTUAL if run.config.data.virtual else ()
+    parts = [f["scale"], (f.get("virtual_scale") or {}) if virtual else {}]
+    scale = Scale(*(tuple(v for part in parts for v in part.get(key, ())) for key in ("mean", "std")))
+    known = (f["fs"], *(tuple(f[key]) for key in ("channels", "units", "mask")))
+    return Frame(*known, scale, virtual, f.get("swap_phases", False))
 
 
 def coin(
     recording: Recording,
+    frame: Frame,
     config: Config,
 ) -> Scores:
     "A coin's scores: what any table has to be compared with; the same for a name."
     seed = int.from_bytes(hashlib.sha256(recording.name.encode()).digest()[:8], "little")
     score = np.random.default_rng(seed).random(recording.n_samples, dtype=np.float32)
-    nothing = np.full(recording.signal.shape, np.nan, np.float32)
-    return Scores(score, nothing, nothing, nothing, float(np.quantile(score, config.score.recording_quantile)))
+    nothing = np.full((len(frame.series), recording.n_samples), np.nan, np.float32)
+    whole = float(np.quantile(score, config.score.recording_quantile))
+    return Scores(score, nothing, nothing, nothing, whole, frame.series)
 
 
 def all_rows(
@@ -87,7 +91,8 @@ def all_rows(
     config: Config,
 ) -> dict[str, Scores]:  # by row, in the order of ROWS
     "The scores of a recording by every design."
-    return score_recording(model, profile, recording, frame=frame, config=config) | {"random": coin(recording, config)}
+    scored = score_recording(model, profile, recording, frame=frame, config=config)
+    return scored | {"random": coin(recording, frame, config)}
 
 # %% ../nbs/10_agent.ipynb #calibrate-def
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def calibrate(
         "spec": [score_evidence(e, None, fs=frame.fs, config=config.score) for e in evidence[len(trained) :]],
         BASELINE: _outside(evidence, [e.log_psd for e in evidence], frame, config),
     }
-    scores["random"] = [coin(r, config) for r in kept]
+    scores["random"] = [coin(r, frame, config) for r in kept]
     thresholds = {row: thresholds_of(found, frame.fs, config) for row, found in scores.items()}
     return Calibration(fit_profile(evidence, centre=centre), thresholds, scores[config.score.mode])
 
@@ -249,7 +254,7 @@ def beat(
     )
     best = point["validation"] and point["validation"]["threshold"]
     facts = {"loss": progress.loss, "gating_balance": routing.get("gating_balance"), "threshold": point["threshold"]}
-    return facts | columns | {"validation_threshold": best, "delta": delta, "decision": rule}
+    return facts | columns | {"mask": frame.mask, "validation_threshold": best, "delta": delta, "decision": rule}
 
 
 def decayed_delta(
@@ -290,8 +295,26 @@ BEAT_COLUMNS = {
 def beat_table(
     run: RunFolder,
 ) -> str:
-    "The table of SPEC 24: a row for each beat."
-    return format_table(run.events("beat"), BEAT_COLUMNS)
+    "The table of SPEC 24: a row for each beat; and which channels had no part in it."
+    return "\n".join([format_table(run.events("beat"), BEAT_COLUMNS), *about_mask(run.facts["mask"])])
+
+
+def about_mask(
+    mask: Sequence[str],  # channels
+) -> list[str]:  # one line, or none
+    "What a report says of masked channels."
+    return [f"Masked, so without a part in any number here: {', '.join(mask)}."] * bool(mask)
+
+
+def about_counts(
+    counts: dict[str, int],  # see prepare.Counts
+) -> list[str]:  # one line, or none
+    "What a report says of missing samples and of values that were not finite."
+    fates = {"interpolated": "interpolated", "left_out": "left out", "zeroed": "made 0"}
+    told = ", ".join(f"{counts[key]:,} {fate}" for key, fate in fates.items() if counts.get(key))
+    n_missing, n_repaired = counts.get("missing", 0), counts.get("repaired", 0)
+    lines = [f"Missing samples: {n_missing:,} ({told})."] * bool(n_missing)
+    return lines + [f"Values that were not finite, left out: {n_repaired:,}."] * bool(n_repaired)
 
 # %% ../nbs/10_agent.ipynb #known-def
 POINT = ("checkpoint", "mode", "split", "threshold", "window_threshold", "recording_threshold", "rows", "validation")
@@ -315,8 +338,8 @@ class Scorer:
     ) -> dict[str, Scores]:  # by row, in the order of ROWS
         "The scores of a recording by every design."
         frame, config = self.frame, self.run.config
-        like = f"the run {self.run.path}"
-        check_alike(recording, fs=frame.fs, channels=frame.channels, units=frame.units, where=Path(where), like=like)
+        like = {"fs": frame.fs, "channels": frame.channels, "units": frame.units, "like": f"the run {self.run.path}"}
+        recording = conform(recording, **like, where=Path(where))
         with cpu_threads(config.train.threads):
             return all_rows(self.model, self.profile, recording, frame=frame, config=config)
 
@@ -345,9 +368,9 @@ def save_scores(
     scores: Scores,
 ) -> None:
     "Writes one recording's scores as <recording>.npz, without the ending of its file name."
-    arrays = {"score": scores.score, "channel_score": scores.channel_score, "l1": scores.l1, "l2": scores.l2}
-    with open(folder / f"{Path(recording.name).stem}.npz", "wb") as file:
-        np.savez_compressed(file, **{k: v.astype(np.float32) for k, v in arrays.items()})
+    arrays = {name: getattr(scores, name).astype(np.float32) for name in ("score", "channel_score", "l1", "l2")}
+    with open(folder / f"{stem_of(recording.name)}.npz", "wb") as file:
+        np.savez_compressed(file, **arrays, series=np.array(scores.series))
 
 
 def save_summary(
@@ -363,6 +386,19 @@ def save_summary(
     (folder / "recordings.csv").write_text(text.getvalue(), encoding="utf-8")
 
 
+def save_facts(
+    folder: Path,  # that exists
+    scorer: Scorer,
+    found: Sequence[tuple[str, int, Counts]],  # file name, samples without a score, and what became of missing ones
+) -> None:
+    "Writes facts.json: what the scores beside it are made of."
+    frame, data = scorer.frame, scorer.run.config.data
+    facts = {"kind": "timemoe_lab scores", "checkpoint": scorer.point["checkpoint"], "mode": scorer.point["mode"]}
+    facts |= {"series": frame.series, "mask": frame.mask, "scope": data.scope, "nan": data.nan}
+    rows = [{"file": name, "unscored": n_unscored} | asdict(counts) for name, n_unscored, counts in found]
+    write_json(folder / "facts.json", facts | {"recordings": rows})
+
+# %% ../nbs/10_agent.ipynb #score-recordings-def
 def score_recordings(
     scorer: Scorer,
     recordings: Iterable[Recording],
@@ -370,17 +406,31 @@ def score_recordings(
     *,
     where: Path | str = "",  # where the recordings come from, for messages
     progress: Callable[[str], None] = lambda name: None,  # told of each recording
+    skipped: dict[str, str]
+    | None = None,  # filled with what can't be scored, and why; None: the first such is an error
 ) -> list[tuple[str, float, int, int]]:  # file name, score, samples without a score, missing cells of all channels
     "Scores recordings into a folder that appears whole or not at all; no label is used."
-    out, found = check_new(out), []
+    out, found, told = check_new(out), [], []
     with atomic_path(out) as made:
         made.mkdir()
         for recording in recordings:
-            scores = scorer.rows(recording, where=where)[scorer.point["mode"]]
+            try:
+                scores = scorer.rows(recording, where=where)[scorer.point["mode"]]
+            except InputError as error:
+                if skipped is None:
+                    raise
+                skipped[recording.name] = str(error)
+                continue
             save_scores(made, recording, scores)
             n_missing = int((~np.isfinite(recording.signal)).sum())
             found.append((recording.name, scores.recording_score, scores.n_unscored, n_missing))
+            told.append((recording.name, scores.n_unscored, scores.counts))
             progress(recording.name)
+        if not found:
+            raise InputError(
+                f"{where}: no recording can be scored ({next(iter((skipped or {}).values()), 'none is there')})"
+            )
+        save_facts(made, scorer, told)
         save_summary(made, [f[:2] for f in found], scorer.point["recording_threshold"])
     return found
 
@@ -394,6 +444,22 @@ class Tally:
     recording: dict[str, list[float]] = field(default_factory=lambda: {row: [] for row in ROWS})  # recording scores
     score: dict[str, list[np.ndarray]] = field(default_factory=lambda: {row: [] for row in ROWS})  # (time,) each
     label: list[np.ndarray] = field(default_factory=list)  # (time,) bool each
+    told: list[tuple[str, int, Counts]] = field(default_factory=list)  # see save_facts
+
+    def add(
+        self,
+        recording: Recording,
+        rows: dict[str, Scores],
+        mode: str,  # the row in force
+    ) -> None:
+        "Keeps what is needed of one recording."
+        for row, scores in rows.items():
+            self.score[row].append(scores.score)
+            self.recording[row].append(scores.recording_score)
+        self.names.append(recording.name)
+        self.class_id.append(recording.class_id)
+        self.label.append(recording.label)
+        self.told.append((recording.name, rows[mode].n_unscored, rows[mode].counts))
 
 
 def test_recordings(
@@ -436,17 +502,11 @@ def evaluate(
         for recording in test_recordings(run, recordings, where=where):
             rows = scorer.rows(recording, where=where)
             save_scores(made, recording, rows[scorer.point["mode"]])
-            for row, scores in rows.items():
-                tally.score[row].append(scores.score)
-                tally.recording[row].append(scores.recording_score)
-            (
-                tally.names.append(recording.name),
-                tally.class_id.append(recording.class_id),
-                tally.label.append(recording.label),
-            )
+            tally.add(recording, rows, scorer.point["mode"])
             progress(recording.name)
-        mode = scorer.point["mode"]
-        save_summary(made, list(zip(tally.names, tally.recording[mode])), scorer.point["recording_threshold"])
+        save_facts(made, scorer, tally.told)
+        summary = zip(tally.names, tally.recording[scorer.point["mode"]])
+        save_summary(made, list(summary), scorer.point["recording_threshold"])
     shutil.rmtree(run.path / "scores", ignore_errors=True)
     (run.path / "scores.new").rename(run.path / "scores")
     result = summarise(scorer, tally) | {"raw": str(Path(where).resolve())}
@@ -476,6 +536,8 @@ def summarise(
         "preset": config.preset,
         "mode": mode,
         "mask": scorer.frame.mask,
+        "series": scorer.frame.series,
+        "counts": asdict(sum((counts for *_, counts in tally.told), Counts())),
         "splits": splits | {"test": tally.names},
         "n_samples": n_samples,
         "n_ignored": n_samples - len(points[mode].label),
@@ -556,7 +618,7 @@ def _checks(points: Points, scorer: Scorer) -> list[dict]:
 def evaluation_table(
     result: dict,  # content of evaluation.json
 ) -> str:
-    "The point-level table of an evaluation, its recall by class, and the checks that don't hold."
+    "The point-level table, recall by class, masked channels, missing samples, and the checks that don't hold."
     beta = next(k for k in result["rows"][0]["point"] if k.startswith("f") and k[1:2].isdigit() and k != "f1")
     columns = {
         "Row": "name",
@@ -576,4 +638,5 @@ def evaluation_table(
     recall = {c: r["recall"] for c, r in result["recall_by_class"].items()}
     classes = ", ".join(f"{c}: " + ("–" if r is None else f"{r:.3f}") for c, r in recall.items())
     failed = [f"CHECK FAILED: {c['name']} (found {c['value']})" for c in result["checks"] if not c["ok"]]
-    return "\n".join([head, text] + [f"Recall by class: {classes}"] * bool(classes) + failed)
+    said = [*about_mask(result["mask"]), *about_counts(result.get("counts", {}))]
+    return "\n".join([head, text] + [f"Recall by class: {classes}"] * bool(classes) + said + failed)

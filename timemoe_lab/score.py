@@ -5,13 +5,13 @@ recording."""
 
 # %% auto #0
 __all__ = ['MAX_ROWS', 'BASELINE', 'Reading', 'read_series', 'cells', 'spans', 'pooled_features', 'log_psd_features', 'Normal',
-           'fit_normal', 'Frame', 'Evidence', 'pooling', 'gather', 'latent_distance', 'Profile', 'mean_hidden',
-           'fit_profile', 'save_profile', 'load_profile', 'Scores', 'to_samples', 'channel_mean', 'score_evidence',
-           'score_recording', 'leave_one_out']
+           'fit_normal', 'Evidence', 'pooling', 'gather', 'latent_distance', 'Profile', 'mean_hidden', 'fit_profile',
+           'save_profile', 'load_profile', 'Scores', 'to_samples', 'channel_mean', 'score_evidence', 'score_recording',
+           'leave_one_out']
 
 # %% ../nbs/08_score.ipynb #imports
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +25,9 @@ from torch.nn import functional as F
 
 from .config import Config, InputError, ScoreConfig, atomic_path
 from .model import TimeMoE
-from .prepare import Scale, covering_starts, normalise
+from .prepare import Counts, Frame, covering_starts, guard, normalise
 from .signals import Recording
+from .train import read_windows
 
 # %% ../nbs/08_score.ipynb #read-def
 @dataclass(frozen=True)
@@ -44,23 +45,27 @@ def read_series(
     x: np.ndarray,  # (time,) scaled, finite
     *,
     context: int,  # tokens in a window
+    valid: np.ndarray | None = None,  # (time,) bool; samples that count for the scope "window"; None: all
+    scope: str = "train",  # see DataConfig
     kind: str = "mse",  # error of a forecast: "mse" or "huber" (delta 1)
     batch: int = 64,  # windows in one pass
 ) -> Reading:
     "Hidden states and aligned forecast errors of a series."
-    horizons = torch.tensor(model.config.horizons)
-    y = torch.from_numpy(np.ascontiguousarray(x)).to(next(model.parameters()).device)
+    horizons, device = torch.tensor(model.config.horizons), next(model.parameters()).device
+    y = torch.from_numpy(np.ascontiguousarray(x)).to(device)
+    known = torch.ones_like(y, dtype=torch.bool) if valid is None else torch.from_numpy(valid).to(device)
     size = min(context, len(y))
     stride = max(1, size // 2)
     starts = covering_starts(len(y), window=size, stride=stride)
     first = np.append(0, starts[1:] + size - stride)  # the first token that each window gives
     after = np.append(first[1:], len(y))
-    windows = y.unfold(0, size, 1)
+    windows, counting = y.unfold(0, size, 1), known.unfold(0, size, 1)
     hidden = y.new_empty(len(y), model.config.d_model)
     total = y.new_zeros(len(horizons), len(y) + max(model.config.horizons))
     for i in range(0, len(starts), batch):
         part = slice(i, i + batch)
-        out = model(windows[torch.from_numpy(starts[part])])
+        rows = torch.from_numpy(starts[part])
+        out = read_windows(model, windows[rows], counting[rows], scope=scope)
         at = starts[part, None] + np.arange(size)
         keep = torch.from_numpy((at >= first[part, None]) & (at < after[part, None]))
         a, b = int(first[part][0]), int(after[part][-1])
@@ -183,28 +188,19 @@ def _fit_channel(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 # %% ../nbs/08_score.ipynb #evidence-def
 @dataclass(frozen=True)
-class Frame:
-    "What every recording of a run has in common."
-
-    fs: float  # Hz
-    channels: tuple[str, ...]
-    units: tuple[str, ...]
-    mask: tuple[str, ...]  # channels that take no part
-    scale: Scale  # of the training recordings
-
-
-@dataclass(frozen=True)
 class Evidence:
     "What one pass over a recording leaves, at the model's rate."
 
-    feature: np.ndarray  # (channel, window, feature) see pooled_features
-    log_psd: np.ndarray  # (channel, window, bin) see log_psd_features
-    l1: np.ndarray  # (channel, time) weighted sum of the heads' errors
-    l2: np.ndarray  # (channel, time) distance to the mean normal vector; NaN before there is one
-    hidden_sum: np.ndarray  # (channel, d_model) over valid samples
-    valid: np.ndarray  # (channel, time) bool
+    series: tuple[str, ...]  # names of the rows, see Frame
+    feature: np.ndarray  # (series, window, feature) see pooled_features
+    log_psd: np.ndarray  # (series, window, bin) see log_psd_features
+    l1: np.ndarray  # (series, time) weighted sum of the heads' errors
+    l2: np.ndarray  # (series, time) distance to the mean normal vector; NaN before there is one
+    hidden_sum: np.ndarray  # (series, d_model) over valid samples
+    valid: np.ndarray  # (series, time) bool
     factor: int  # raw samples for one sample here
     n_samples: int  # of the raw recording
+    counts: Counts  # what became of missing samples, and how many values were repaired
 
 
 def pooling(
@@ -225,23 +221,27 @@ def gather(
     centre: np.ndarray | None = None,  # (channel, d_model) mean normal vector, see Profile
 ) -> Evidence:
     "The evidence of one recording."
-    seen = normalise(recording, scale=frame.scale, mask=frame.mask, config=config.data)
+    seen, data = normalise(recording, frame=frame, config=config.data), config.data
     if not seen.valid.any():
         raise InputError(f"{recording.name}: nothing to score: every sample is masked or missing; leave it out")
-    if seen.x.shape[1] < config.data.context:
-        need = (config.data.context - 1) * seen.factor + 1
+    if recording.n_samples < data.shortest(recording.fs):
         raise InputError(
-            f"{recording.name}: {recording.n_samples} samples, expected at least {need} for one window; leave it out"
+            f"{recording.name}: {recording.n_samples} samples, expected at least {data.shortest(recording.fs)} "
+            "for one window; leave it out"
         )
     hop, width = pooling(recording.fs / seen.factor, config.score)
+    how = {"context": data.context, "scope": data.scope, "kind": config.score.error}
+    everything, all_valid, n_repaired = guard(seen.x, seen.valid)
     parts = []
-    for channel, (x, valid) in enumerate(zip(seen.x, seen.valid)):
-        reading = read_series(model, x, context=config.data.context, kind=config.score.error) if valid.any() else None
+    for channel, (x, valid) in enumerate(zip(everything, all_valid)):
+        reading = read_series(model, x, valid=valid, **how) if valid.any() else None
         psd = log_psd_features(x, valid, hop=hop, width=width)
         m = None if centre is None else torch.from_numpy(centre[channel]).float()
         parts.append((*_channel_evidence(reading, valid, seen.clean, m, model, config, hop, width, len(psd)), psd))
     feature, l1, l2, hidden_sum, psd = map(np.stack, zip(*parts))
-    return Evidence(feature, psd, l1, l2, hidden_sum, seen.valid, seen.factor, recording.n_samples)
+    counts = replace(seen.counts, repaired=seen.counts.repaired + n_repaired)
+    parts = (feature, psd, l1, l2, hidden_sum, all_valid)
+    return Evidence(frame.series, *parts, seen.factor, recording.n_samples, counts)
 
 # %% ../nbs/08_score.ipynb #channel-evidence-def
 def _channel_evidence(
@@ -344,10 +344,12 @@ class Scores:
     "The scores of one recording, at its raw rate; higher is more anomalous."
 
     score: np.ndarray  # (time,) float32
-    channel_score: np.ndarray  # (channel, time) float32
-    l1: np.ndarray  # (channel, time) float32
-    l2: np.ndarray  # (channel, time) float32
+    channel_score: np.ndarray  # (series, time) float32
+    l1: np.ndarray  # (series, time) float32
+    l2: np.ndarray  # (series, time) float32
     recording_score: float
+    series: tuple[str, ...]  # names of the rows, see Frame
+    counts: Counts = Counts()  # what became of missing samples
 
     @property
     def n_unscored(self) -> int:  # samples
@@ -397,7 +399,8 @@ def score_evidence(
     raw = lambda v: np.repeat(v, evidence.factor, axis=-1)[..., : evidence.n_samples].astype(np.float32)
     known = score[np.isfinite(score)]
     recording_score = float(np.quantile(known, config.recording_quantile)) if len(known) else float("nan")
-    return Scores(raw(score), raw(channel_score), raw(evidence.l1), raw(evidence.l2), recording_score)
+    arrays = (score, channel_score, evidence.l1, evidence.l2)
+    return Scores(*map(raw, arrays), recording_score, evidence.series, evidence.counts)
 
 
 def score_recording(

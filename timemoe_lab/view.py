@@ -7,7 +7,7 @@ __all__ = ['NORMAL', 'ANOMALY', 'F_BETA', 'THRESHOLD', 'STYLE', 'WIDTH', 'DPI', 
            'CSS', 'LEVEL', 'SECTIONS', 'sheet', 'drawable', 'png', 'envelope', 'intervals', 'shade', 'Excerpt',
            'figure_windows', 'Trace', 'figure_timeline', 'figure_channels', 'figure_histogram', 'percent',
            'figure_curves', 'figure_loss', 'figure_load', 'figure_load_over_time', 'page', 'table', 'number', 'picture',
-           'paragraph', 'fold', 'Case', 'read_recording', 'read_scores', 'read_case', 'Material', 'read_material',
+           'paragraph', 'fold', 'Case', 'read_recordings', 'read_scores', 'read_case', 'Material', 'read_material',
            'headline', 'box', 'designs', 'in_words', 'absent', 'decisions', 'typical', 'by_class', 'middle', 'windows',
            'timeline', 'channels', 'histogram', 'curves', 'training', 'experts', 'repeat', 'flat', 'write_report']
 
@@ -17,7 +17,7 @@ import csv
 import io
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -31,11 +31,12 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from .agent import BEAT_COLUMNS, Points, pool_points
+from .agent import BEAT_COLUMNS, Points, about_counts, about_mask, frame_of, pool_points
 from .config import InputError, atomic_path, literal, read_json
 from .moe import DEAD_SHARE
+from .prepare import Frame, as_series
 from .score import BASELINE
-from .signals import Recording, apply_label, check_alike, read, read_labels
+from .signals import Recording, apply_label, conform, labelled, list_files, read, read_labels, stem_of
 from .threshold import Sweep, confusion, sweep
 from .train import RunFolder
 
@@ -637,30 +638,36 @@ class Case:
         return f"{kind} · {self.name}"
 
 
-def read_recording(
+def read_recordings(
     run: RunFolder,
     raw: Path,  # raw folder
-    name: str,  # file name
-) -> Recording:
-    "A raw recording with its label."
-    facts, path = run.facts, raw / name
-    if not path.is_file():
+    names: Sequence[str],  # names of recordings
+) -> Iterator[Recording]:  # in the order of the folder
+    "Raw recordings with their labels; pieces of a file are looked for by reading the folder once."
+    facts, labels, left = run.facts, read_labels(raw), set(names)
+    kind = {"fs": facts["fs"], "channels": tuple(facts["channels"]), "units": tuple(facts["units"])}
+    kind |= {"where": raw, "like": f"the run {run.path}"}
+    for name in sorted(n for n in left if (raw / n).is_file()):
+        left.remove(name)
+        yield conform(apply_label(read(raw / name, fs=facts["fs"]), labels.get(name), raw), **kind)
+    for path in list_files(raw) if left and raw.is_dir() else ():
+        pieces = labelled(path, labels, fs=facts["fs"], healthy_head=facts.get("healthy_head")) if left else ()
+        for piece in (p for p in pieces if p.name in left):
+            left.remove(piece.name)
+            yield conform(piece, **kind)
+    if left:
         raise InputError(
-            f"{path}: no such file; the report draws the test recordings: bring it back, or say where they are with: "
-            f"timemoe-lab report {shlex.quote(str(run.path))} --raw FOLDER"
+            f"{raw / min(left)}: no such file; the report draws the test recordings: bring it back, or say where they "
+            f"are with: timemoe-lab report {shlex.quote(str(run.path))} --raw FOLDER"
         )
-    recording = apply_label(read(path, fs=facts["fs"]), read_labels(raw).get(name), raw)
-    frame = {"fs": facts["fs"], "channels": tuple(facts["channels"]), "units": tuple(facts["units"])}
-    check_alike(recording, **frame, where=raw, like=f"the run {run.path}")
-    return recording
 
 
 def read_scores(
     run: RunFolder,
     name: str,  # file name of a recording
-) -> dict[str, np.ndarray]:  # score (time,), channel_score, l1, l2 (channel, time)
+) -> dict[str, np.ndarray]:  # score (time,), channel_score, l1, l2 (series, time), series (series,) names
     "What `evaluate` wrote of a recording."
-    path = run.path / "scores" / f"{Path(name).stem}.npz"
+    path = run.path / "scores" / f"{stem_of(name)}.npz"
     if not path.is_file():
         raise InputError(
             f"{path}: no such file; evaluate again with: timemoe-lab evaluate {shlex.quote(str(run.path))} RAW"
@@ -671,21 +678,19 @@ def read_scores(
 # %% ../nbs/11_view.ipynb #read-case-def
 def read_case(
     run: RunFolder,
-    raw: Path,  # raw folder
-    name: str,  # file name of a test recording
+    recording: Recording,  # of the test split
     *,
+    raw: Path,  # raw folder, for messages
     recording_score: float,
 ) -> Case:
     "A test recording and its scores."
-    recording, score = read_recording(run, raw, name), read_scores(run, name)["score"]
-    if len(score) != recording.n_samples:
+    r, score = recording, read_scores(run, recording.name)["score"]
+    if len(score) != r.n_samples:
         raise InputError(
-            f"{raw / name}: {recording.n_samples} samples, but scores of {len(score)}: the file has changed; "
+            f"{raw / r.name}: {r.n_samples} samples, but scores of {len(score)}: the file has changed; "
             f"evaluate again with: timemoe-lab evaluate {shlex.quote(str(run.path))} {shlex.quote(str(raw))}"
         )
-    return Case(
-        name, recording.class_id, recording.supply_hz, recording.load_pct, recording.label, score, recording_score
-    )
+    return Case(r.name, r.class_id, r.supply_hz, r.load_pct, r.label, score, recording_score)
 
 # %% ../nbs/11_view.ipynb #material-def
 @dataclass(frozen=True)
@@ -708,6 +713,19 @@ class Material:
     def threshold(self) -> float:
         "Where a sample's alarm began in the evaluation."
         return self.result["operating_points"][0]["threshold"]
+
+    @cached_property
+    def frame(self) -> Frame:
+        "What the recordings have in common; its series are the rows of the scores."
+        return frame_of(self.run)
+
+    def drawn(
+        self,
+        name: str,  # of a test recording
+    ) -> Recording:
+        "A test recording with the rows that its scores have."
+        (recording,) = read_recordings(self.run, self.raw, [name])
+        return as_series(recording, virtual=self.frame.virtual, swap_phases=self.frame.swap_phases)
 
     @property
     def margin(self) -> int:
@@ -753,10 +771,12 @@ def read_material(
             f"timemoe-lab report {shlex.quote(str(run.path))} --raw FOLDER"
         )
     alarms = _read_alarms(run)
-    cases = tuple(
-        read_case(run, folder, n, recording_score=alarms.get(n, (math.nan,))[0]) for n in result["splits"]["test"]
-    )
-    return Material(run, point, result, alarms, cases, folder)
+    names = result["splits"]["test"]
+    cases = {
+        r.name: read_case(run, r, raw=folder, recording_score=alarms.get(r.name, (math.nan,))[0])
+        for r in read_recordings(run, folder, names)
+    }
+    return Material(run, point, result, alarms, tuple(cases[n] for n in names), folder)
 
 
 def _read_alarms(run: RunFolder) -> dict[str, tuple[float, bool]]:
@@ -784,6 +804,8 @@ def headline(
         "recordings": ", ".join(counts),
         "channels": f"{', '.join(units)} at {facts['fs']:g} Hz",
         "masked": ", ".join(facts["mask"]) or "none",
+        "virtual channels": ", ".join(m.frame.virtual) or "none",
+        "scale": m.run.config.data.scope,
         "preset": m.run.config.preset,
         "checkpoint": m.point["checkpoint"] if m.point else "none has been scored yet",
     }
@@ -817,7 +839,9 @@ def _answer(m: Material) -> list[str]:
         f"are left out; " + (f"{n_bad:,} have no score and take no part." if n_bad else "every other one has a score.")
     )
     whole = _recordings_in_words(row["recording"], m.point)
-    return [paragraph(" ".join(lead), "lead"), paragraph(basis), paragraph(whole)]
+    said = " ".join([*about_mask(m.result["mask"]), *about_counts(m.result.get("counts", {}))])
+    parts = [paragraph(" ".join(lead), "lead"), paragraph(basis), paragraph(whole)]
+    return [*parts, paragraph(said)] if said else parts
 
 
 def _recordings_in_words(whole: dict, point: dict) -> str:
@@ -1038,7 +1062,7 @@ def windows(
     if not chosen:
         return paragraph(f"No test recording holds {n} samples of one kind, the length of an example.", "absent")
     excerpts = [_excerpt(m, c, fault, n) for c, fault in chosen]
-    figure = figure_windows(excerpts, fs=fs, channels=m.run.facts["channels"], units=m.run.facts["units"])
+    figure = figure_windows(excerpts, fs=fs, channels=m.frame.series, units=m.frame.series_units)
     span = f"{n / fs * 1e3:.4g} ms" + (
         f", six periods at {case.supply_hz:g} Hz" if case.supply_hz else ", the span over which a score is pooled"
     )
@@ -1051,7 +1075,7 @@ def windows(
 def _excerpt(m: Material, case: Case, faulty: bool, n: int) -> Excerpt:
     "The middle of the longest healthy or faulty stretch of a recording."
     start = middle(case.label, faulty, n)
-    signal = read_recording(m.run, m.raw, case.name).signal[:, start : start + n]
+    signal = m.drawn(case.name).signal[:, start : start + n]
     kind = f"faulty, class {case.class_id}" if faulty else "healthy"
     return Excerpt(f"{kind} · {case.name}", signal, start, faulty)
 
@@ -1086,13 +1110,13 @@ def channels(
     if m.result is None:
         return absent(m, "Scores of channels come from test recordings, and none has been scored.")
     case = typical([c for c in m.cases if c.label.any()] or m.cases)
-    score, mask = read_scores(m.run, case.name)["channel_score"], m.run.facts["mask"]
-    figure = figure_channels(read_recording(m.run, m.raw, case.name), score, mask=mask)
+    score, mask, recording = read_scores(m.run, case.name)["channel_score"], m.frame.mask, m.drawn(case.name)
+    figure = figure_channels(recording, score, mask=mask)
     share = [
         float(np.mean(s[case.label & np.isfinite(s)])) if (case.label & np.isfinite(s)).any() else math.nan
         for s in score
     ]
-    mean = ", ".join(f"{c} {number(v, '.4g')}" for c, v in zip(m.run.facts["channels"], share))
+    mean = ", ".join(f"{c} {number(v, '.4g')}" for c, v in zip(recording.channels, share))
     said = (
         f" Mean score inside the fault: {mean}."
         if case.label.any()

@@ -1,0 +1,298 @@
+"Readers of every format: what is written is read back, and a file that can't be read is one line that says where."
+
+import csv
+import gzip
+import math
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.io import savemat
+
+from timemoe_lab.config import InputError
+from timemoe_lab.signals import Recording, common_kind, conform, cut_head, find_layout, is_reversed, list_files, oddest
+from timemoe_lab.signals import read, read_file, read_folder, read_labels, sampling_rate, signature
+
+cell = st.one_of(st.floats(-1e3, 1e3, width=32), st.sampled_from([math.nan, math.inf, -math.inf]))
+signals = st.tuples(st.integers(1, 4), st.integers(5, 40)).flatmap(
+    lambda size: st.lists(st.lists(cell, min_size=size[1], max_size=size[1]), min_size=size[0], max_size=size[0]).map(
+        lambda rows: np.array(rows, np.float32)
+    )
+)
+NAMES = ("CH1", "CH2", "CH3", "CH4")
+
+
+def _text(signal, *, comma=",", point=".", end="\n", head=True, time="time (ms)", first=True):
+    "A signal as text, 250 Hz; `first` puts the time column first, otherwise last."
+    rows = [[time, *NAMES[: len(signal)]]] if head else []
+    for i, x in enumerate(signal.T):
+        cells = [f"{4 * i}", *("" if math.isnan(v) else repr(float(v)) for v in x)]
+        rows.append([c.replace(".", point) for c in cells])
+    return end.join(comma.join(r if first else [*r[1:], r[0]]) for r in rows) + end
+
+
+def _parquet(path, signal):
+    columns = {"t": np.arange(signal.shape[1]) / 250} | dict(zip(NAMES, signal))
+    pa.parquet.write_table(pa.table(columns), path)
+
+
+WRITERS = {
+    "csv": lambda p, x: p.write_text(_text(x)),
+    "tsv": lambda p, x: p.write_text(_text(x, comma="\t", first=False)),
+    "decimal commas.csv": lambda p, x: p.write_text(_text(x, comma=";", point=",")),
+    "utf16.csv": lambda p, x: p.write_text(_text(x, comma="\t"), encoding="utf-16"),
+    "bom.csv": lambda p, x: p.write_text(_text(x), encoding="utf-8-sig"),
+    "csv.gz": lambda p, x: p.write_bytes(gzip.compress(_text(x, end="\r\n").encode())),
+    "korean.csv": lambda p, x: p.write_text("장비,오실로스코프\n\n" + _text(x, time="시간 (ms)"), encoding="utf-8"),
+    "latin.csv": lambda p, x: p.write_bytes(("Gerät,µV\n" * 300 + _text(x)).encode("latin-1")),
+    "npz": lambda p, x: np.savez(p, signal=x, fs=250.0),
+    "transposed.npz": lambda p, x: np.savez(p, data=x.T.astype(np.float64), fs=250, channels=NAMES[: len(x)]),
+    "vectors.npz": lambda p, x: np.savez(p, time_ms=np.arange(x.shape[1]) * 4, **dict(zip(NAMES, x))),
+    "mat": lambda p, x: savemat(p, {"Fs": 250.0, **dict(zip(NAMES, x))}),
+    "table.mat": lambda p, x: savemat(p, {"fs": 250.0, "signal": x}),
+    "parquet": _parquet,
+}
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+@settings(max_examples=20, deadline=None)
+@given(signal=signals)
+def test_what_is_written_is_read_back(tmp_path_factory, ending, signal):
+    path = tmp_path_factory.mktemp("a b 전동기") / f"3_0007c42.5c75.{ending.rpartition('.csv.')[-1]}"
+    WRITERS[ending](path, signal)
+    recording = read(path)
+    want = np.where(np.isfinite(signal), signal, np.nan).astype(np.float32)
+    assert np.array_equal(recording.signal, want, equal_nan=True)
+    assert recording.fs == 250 and recording.channels == NAMES[: len(signal)] and recording.class_id == 3
+    assert read(path, threads=False).fingerprint == recording.fingerprint
+
+
+@settings(max_examples=40, deadline=None)
+@given(signal=signals, fs=st.sampled_from([1.0, 60.0, 10_000.0]))
+def test_an_array_without_a_rate_takes_the_given_one(tmp_path_factory, signal, fs):
+    path = tmp_path_factory.mktemp("array") / "0_x.npy"
+    np.save(path, signal)
+    assert read(path, fs=fs).fs == fs
+    with pytest.raises(InputError, match="0_x.npy: no time column .* give --fs"):
+        read(path)
+
+
+def test_a_folder_of_every_format_is_one_folder(tmp_path):
+    signal = np.random.default_rng(0).normal(size=(3, 50)).astype(np.float32)
+    for number, (ending, write) in enumerate(WRITERS.items()):
+        write(tmp_path / f"{number % 7}_{number}.{ending.rpartition('.csv.')[-1].rpartition(' ')[-1]}", signal + number)
+    recordings = list(read_folder(tmp_path))
+    assert len(recordings) == len(WRITERS) and len({r.fingerprint for r in recordings}) == len(WRITERS)
+
+
+def test_a_date_column_gives_the_rate_and_a_flag_column_the_intervals(tmp_path):
+    rows = [f"2020-03-09 10:14:{i:02d},{i % 5},{int(10 <= i < 14 or i > 56)},0" for i in range(60)]
+    (tmp_path / "valve1_0.csv").write_text("datetime,Current,anomaly,changepoint\n" + "\n".join(rows))
+    recording = read(tmp_path / "valve1_0.csv")
+    assert recording.fs == 1 and recording.channels == ("Current",) and recording.faults == ((10, 14), (57, 60))
+    assert recording.class_id == 1 and recording.signal[0, 7] == 2
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [(slice(100, 140), "1 gap(s) in time, 0.04 s in all, the first before sample 100"), (slice(0, 0), None)],
+)
+def test_gaps_in_time_are_told(tmp_path, lost, words):
+    time = np.delete(np.arange(1000) / 1000, lost)
+    (tmp_path / "0_x.csv").write_text("time,a\n" + "".join(f"{t:.4f},{i % 7}\n" for i, t in enumerate(time)))
+    recording = read(tmp_path / "0_x.csv")
+    assert recording.fs == 1000 and (recording.notes == ((words,) if words else ()))
+
+
+def test_jitter_is_told_and_does_not_move_the_rate():
+    time = np.arange(20_000) / 10_000 + np.random.default_rng(0).uniform(-1e-5, 1e-5, 20_000)
+    fs, notes = sampling_rate(time)
+    assert abs(fs / 10_000 - 1) < 1e-4 and "vary by up to" in notes[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 200_000), st.integers(200, 2000), st.integers(4, 9))
+def test_the_rate_survives_a_column_with_few_digits(fs, n, digits):
+    time = np.round(np.arange(n) / fs, digits)
+    found, _ = sampling_rate(time)
+    step = np.diff(time)
+    odd = ((step > 1.4 * np.median(step)) | (step <= 0)).mean()
+    assume(not 0 < odd <= 0.12)  # a few odd steps could as well be gaps and doublets
+    slack = 10.0**-digits * fs / (n - 1) + 1e-5  # the ends are off by half a digit each
+    assert (found is None and time[-1] == 0) or abs(found / fs - 1) <= slack
+
+
+BROKEN = {
+    "repeated heading": ("time,a\n0,1\n1,2\ntime,a\n2,3\n", ["row 4", "heading again"]),
+    "decimal commas between commas": ("time,a\n0,1\n" + "1,5,2,5\n" * 3, ["row 3", "4 fields", "decimal commas"]),
+    "no numbers": ("a,b\nc,d\n", ["no line of numbers"]),
+    "heading only": ("time,a\n", ["sample(s)"]),
+    "blank lines only": ("\n\n  \n", ["empty"]),
+    "a word among numbers": ("time,a\n0,1\n1,x\n", ["row 3", "a is 'x'", "expected a number"]),
+    "a date that is none": ("time,a\n2020-01-01 00:00:00,1\nyesterday,2\n", ["row 3", "expected a date"]),
+    "time runs backwards": ("time,a\n3,1\n2,1\n1,1\n", ["doesn't rise"]),
+    "labels only": ("time,anomaly\n0,1\n1,0\n", ["no channel"]),
+    "two columns of one name": ("time,a,a\n0,1,2\n", ["one name"]),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_text_file_is_one_line(tmp_path, fault):
+    text, words = BROKEN[fault]
+    path = tmp_path / "0_broken file.csv"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert "\n" not in message and str(path) in message and all(w in message for w in words), message
+
+
+def _pickle(path):
+    np.save(path, np.array([{}], dtype=object), allow_pickle=True)
+
+
+DAMAGED = {
+    "a.csv.gz": (lambda p: p.write_bytes(gzip.compress(b"time,a\n" + b"0,1\n" * 9000)[:-30]), "gzip"),
+    "b.csv.gz": (lambda p: p.write_text("time,a\n0,1\n"), "gzip"),
+    "c.npy": (lambda p: p.write_bytes(b"\x93NUMPY"), "NPY"),
+    "d.npz": (lambda p: p.write_bytes(b"PK\x03\x04 and no more"), "NPZ"),
+    "e.npy": (_pickle, "NPY"),
+    "f.mat": (lambda p: p.write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200)), "MAT"),
+    "g.parquet": (lambda p: p.write_bytes(b"PAR1" + bytes(30)), "Parquet"),
+    "h.npz": (lambda p: np.savez(p, a=np.zeros((2, 9)), b=np.zeros((3, 9))), "several tables"),
+    "i.npz": (lambda p: np.savez(p, name="motor"), "no array of numbers"),
+    "j.npz": (lambda p: np.savez(p, x=np.zeros((3, 9)), channels=["a"]), "1 channels"),
+    "k.parquet": (lambda p: pa.parquet.write_table(pa.table({"a": ["x", "y"]}), p), "holds string"),
+    "l.csv": (lambda p: p.write_bytes(b"time,a\n0,1\n\0\0\0\0"), "zero bytes"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_is_one_line(tmp_path, name):
+    make, word = DAMAGED[name]
+    make(tmp_path / name)
+    with pytest.raises(InputError) as caught:
+        read(tmp_path / name, fs=1.0)
+    assert word in str(caught.value) and name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_metadata_of_any_length_and_clock_lines_are_no_heading(tmp_path):
+    path = tmp_path / "0_x.csv"
+    path.write_text("Date,2026-01-01\nTime,12:30:00\n" + "Comment,nothing\n" * 5000 + "TIME,CH1\n0,1\n0.5,2\n")
+    assert find_layout(path).skip == 5003 and read(path).signal.tolist() == [[1, 2]]
+
+
+def test_shuffled_columns_are_put_in_order(tmp_path):
+    (tmp_path / "0_a.csv").write_text("TIME,CH1,CH2\n0,1,10\n1,2,20\n2,3,30\n")
+    (tmp_path / "0_b.csv").write_text("CH2,TIME,CH1\n10,0,1\n20,1,2\n30,2,3\n")
+    a, b = read_folder(tmp_path)
+    assert np.array_equal(a.signal, b.signal) and a.fingerprint == b.fingerprint and "were CH2, CH1" in b.notes[0]
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    for name in ("0_a.csv", "0_a.npy"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match="0_a.npy: has the name of 0_a.csv"):
+        list_files(tmp_path)
+
+
+def test_most_recordings_say_what_is_usual():
+    def made(name, fs, channels=("a", "b")):
+        return Recording(name, np.zeros((2, 4), np.float32), fs, channels, ("V", "V"))
+
+    odd = made("0_a.csv", 2000.0)
+    assert common_kind([odd, made("0_b.csv", 1000.0), made("0_c.csv", 1000.0, ("b", "a"))])[0] == 1000
+    with pytest.raises(InputError, match="0_a.csv: is sampled at 2000 Hz, not 1000 Hz"):
+        conform(odd, fs=1000.0, channels=("a", "b"), units=("V", "V"), where=Path("raw"), like="0_b.csv")
+
+
+def test_a_cut_keeps_every_sample_and_moves_the_faults():
+    signal = np.arange(40, dtype=np.float32).reshape(2, 20)
+    whole = Recording("1_x.csv.gz", signal, 1.0, ("a", "b"), ("", ""), 1, faults=((8, 10), (15, 20)))
+    head, rest = cut_head(whole, 6)
+    assert np.array_equal(np.concatenate([head.signal, rest.signal], axis=1), signal)
+    assert np.array_equal(np.concatenate([head.label, rest.label]), whole.label)
+    assert (head.name, rest.name, head.class_id) == ("1_x_0-6.csv.gz", "1_x_6-20.csv.gz", 0)
+    with pytest.raises(InputError, match="a fault begins at sample 8"):
+        cut_head(whole, 9)
+
+
+def _motor(order=(0, 1, 2), unbalance=0.03, n=5000):
+    "Three currents of 60 Hz at 10 kHz with some negative sequence."
+    angle = 2 * np.pi * 60 * np.arange(n) / 10_000
+    rows = [np.cos(angle - 2 * np.pi * k / 3) + unbalance * np.cos(angle + 2 * np.pi * k / 3) for k in range(3)]
+    return Recording("0_x.csv", np.array(rows, np.float32)[list(order)], 1e4, ("CH1", "CH2", "CH3"), ("A",) * 3, 0)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
+@pytest.mark.parametrize("unbalance", [0.0, 0.1, 0.9])
+def test_swapped_phases_are_told_from_unbalanced_ones(order, unbalance):
+    assert is_reversed(_motor(order, unbalance)) is False
+    assert is_reversed(_motor(order[::-1], unbalance)) is True
+
+
+def test_phase_order_is_seen_through_gaps_and_offsets():
+    recording = _motor()
+    recording.signal[:, 1000:1400] = np.nan
+    recording.signal[0] += 40
+    assert is_reversed(recording) is False
+
+
+def test_the_odd_healthy_recording_is_named_within_its_condition():
+    generator = np.random.default_rng(1)
+    rows = [_motor(unbalance=0.03 + 0.001 * generator.normal()) for _ in range(6)]
+    for r in rows:
+        r.signal[:] += 0.01 * generator.normal(size=r.signal.shape)
+    rows[4].signal[:] += 0.05 * np.sin(np.arange(5000) / 3)
+    found = oddest("abcdef", [signature(r) for r in rows], [60] * 6)
+    assert found[0] == "e" and found[1] > 3
+    assert oddest("abcdef", [signature(r) for r in rows], [30, 30, 60, 60, 50, 50]) is None
+
+
+def test_labels_with_commas_in_names_and_korean_ones(tmp_path):
+    for name in ("a b, c.csv", "전동기 1.csv"):
+        (tmp_path / name).write_text("time,x\n" + "".join(f"{i},{i}\n" for i in range(9)))
+    with open(tmp_path / "labels.csv", "w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file).writerows([("file", "class_id"), ("a b, c.csv", 0), ("전동기 1.csv", 4)])
+    assert {k: v.class_id for k, v in read_labels(tmp_path).items()} == {"a b, c.csv": 0, "전동기 1.csv": 4}
+    assert [r.class_id for r in read_folder(tmp_path)] == [0, 4]
+
+
+def test_an_archive_of_series_gives_a_healthy_head_and_the_rest(tmp_path):
+    series = np.arange(99, dtype=np.float32)
+    np.savez(tmp_path / "ucr.npz", **{"115_UCR_Anomaly_X_40_51_60": series, "116_UCR_Anomaly_Y_9_20_21": series[:50]})
+    found = read_file(tmp_path / "ucr.npz", fs=1.0)
+    assert [r.n_samples for r in found] == [40, 59, 9, 41]
+    assert series[40:][found[1].label].tolist() == list(range(50, 60))  # samples 51 to 60 of the archive, from 1
+    with pytest.raises(InputError, match="4 recordings in one file"):
+        read(tmp_path / "ucr.npz", fs=1.0)
+
+
+@pytest.mark.slow
+def test_half_a_gigabyte_of_text_is_read_within_a_gigabyte(tmp_path):
+    row = b"-5.000000e+00,1.2340e+00,-2.3450e+00,3.4560e+00,0.0400e+00\n"
+    with open(tmp_path / "0_big.csv", "wb") as file:
+        file.write(b"TIME,CH1,CH2,CH3,CH4\n")
+        n = 500_000_000 // len(row)
+        for first in range(0, n, 100_000):
+            lines = [b"%.4f" % (i * 1e-4) + row[13:] for i in range(first, min(first + 100_000, n))]
+            file.write(b"".join(lines))
+    code = """
+        import resource, sys
+        from timemoe_lab.signals import read
+        recording = read(sys.argv[1])
+        print(recording.n_samples, recording.fs, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "0_big.csv")], capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()[-500:]
+    samples, fs, peak_kib = map(float, done.stdout.split())
+    assert samples == n and fs == 10_000 and peak_kib < 2**20
