@@ -1,14 +1,15 @@
 "Parity with the published implementation: every number here was produced by it (tests/fixtures/README.md)."
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from timemoe_lab.config import InputError
-from timemoe_lab.model import forecast, from_published, published_names
-from timemoe_lab.moe import load_balancing_loss
+from timemoe_lab.config import InputError, tiny
+from timemoe_lab.model import TimeMoE, bench_model, forecast, from_published, plain, published_names
+from timemoe_lab.moe import Experts, load_balancing_loss
 from timemoe_lab.train import forecast_loss
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -57,9 +58,7 @@ def _losses(want, out, top_k):
     valid = want.get("loss_masks", torch.ones(2, 96)).bool()
     heads = {}
     for h, ahead in out.forecast.items():
-        if (
-            "attention_mask" in want
-        ):  # the published loss reads undefined rows for h > 1
+        if "attention_mask" in want:  # the published loss reads undefined rows for h > 1
             ahead = torch.where(want["attention_mask"].bool().unsqueeze(-1), ahead, want[f"pred.h{h}"])
         if "loss_masks" not in want:  # the published code pads with zeros and counts them: done here by hand
             target = torch.cat([want["labels"], torch.zeros(2, h - 1)], dim=1).unfold(1, h, 1)
@@ -139,3 +138,112 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, fault):
     (tmp_path / "config.json").write_text((source / "config.json").read_text())
     with pytest.raises(InputError, match="model.norm.weight|model.surprise"):
         from_published(tmp_path)
+
+
+def _small(**changes):
+    return TimeMoE(replace(tiny().model, **changes), seed=0)
+
+
+def test_a_pass_leaves_its_input_as_it_was_and_a_second_one_says_the_same():
+    model, x = _small(), torch.randn(2, 80, generator=torch.Generator().manual_seed(0))
+    keep = torch.rand(2, 80, generator=torch.Generator().manual_seed(1)) > 0.2
+    before, kept = x.clone(), keep.clone()
+    first, second = (model(x, routing=True, keep=keep) for _ in range(2))
+    assert torch.equal(x, before) and torch.equal(keep, kept)
+    assert torch.equal(first.hidden, second.hidden) and torch.equal(first.forecast[64], second.forecast[64])
+
+
+def test_a_hidden_token_has_no_part_in_the_others():
+    model, x = _small(), torch.randn(1, 80, generator=torch.Generator().manual_seed(0))
+    keep = torch.ones(1, 80, dtype=torch.bool)
+    keep[0, 10:30] = False
+    changed = x.clone()
+    changed[0, 10:30] = 7.0
+    a, b = model(x, keep=keep).hidden, model(changed, keep=keep).hidden
+    assert torch.allclose(a[keep], b[keep], atol=1e-6)
+    assert not torch.allclose(model(x).hidden[keep], model(changed).hidden[keep], atol=1e-2)  # it would, unhidden
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 3, 4])
+def test_the_balancing_loss_of_any_top_k_under_a_mask_is_the_formula(top_k):
+    generator = torch.Generator().manual_seed(top_k)
+    logits = [torch.randn(2, 9, 5, generator=generator) for _ in range(2)]
+    valid = torch.rand(2, 9, generator=generator) > 0.3
+    wanted = []
+    for layer in logits:
+        p = layer[valid].double().softmax(-1).tolist()
+        chosen = [sorted(range(5), key=lambda e: -row[e])[:top_k] for row in p]
+        share = [sum(e in c for c in chosen) / len(p) for e in range(5)]
+        mean = [sum(row[e] for row in p) / len(p) for e in range(5)]
+        wanted.append(5 * sum(s * m for s, m in zip(share, mean)))
+    found = load_balancing_loss(logits, top_k=top_k, valid=valid)
+    assert found.item() == pytest.approx(sum(wanted) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("top_k", [1, 3])
+def test_any_top_k_is_the_sum_over_the_chosen_experts(top_k):
+    moe = _small(top_k=top_k).blocks[0].moe
+    x = torch.randn(1, 6, 32, generator=torch.Generator().manual_seed(0))
+    y, logits = moe(x)
+    for t in range(6):
+        p, v = logits[0, t].softmax(0), x[0, t]
+        want = torch.sigmoid(moe.shared_gate(v)) * moe.shared(v)
+        for e in p.topk(top_k).indices.tolist():
+            gate, up = (moe.experts.gate_up[e] @ v).chunk(2)
+            want = want + p[e] * (moe.experts.down[e] @ (torch.nn.functional.silu(gate) * up))
+        assert torch.allclose(y[0, t], want, atol=1e-5)
+
+
+def test_computing_blocks_again_gives_the_same_gradients():
+    x, grads = torch.randn(2, 80, generator=torch.Generator().manual_seed(0)), []
+    for recompute in (False, True):
+        model = _small()
+        model.recompute = recompute
+        out = model(x, routing=True)
+        loss = sum(v.square().mean() for v in out.forecast.values())
+        (loss + load_balancing_loss(out.router_logits, top_k=2)).backward()
+        grads.append([p.grad for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*grads))
+
+
+def test_the_backward_pass_by_hand_is_that_of_autograd_in_bf16_too():
+    generator = torch.Generator().manual_seed(0)
+    experts = Experts(4, 8, 12)
+    for p in experts.parameters():
+        torch.nn.init.normal_(p, std=0.3, generator=generator)
+    x = torch.randn(20, 8, generator=generator, requires_grad=True)
+    weight = torch.rand(20, 2, generator=generator, requires_grad=True)
+    index = torch.rand(20, 4, generator=generator).topk(2).indices
+    wanted = torch.zeros(20, 8)
+    for k in range(2):
+        gate, up = torch.einsum("efd,td->tef", experts.gate_up, x)[torch.arange(20), index[:, k]].chunk(2, dim=-1)
+        y = torch.einsum("tdf,tf->td", experts.down[index[:, k]], torch.nn.functional.silu(gate) * up)
+        wanted = wanted + weight[:, k, None] * y
+    at = (x, weight, *experts.parameters())
+    slope = torch.randn(20, 8, generator=generator)
+    true = torch.autograd.grad(wanted, at, slope)
+    for autocast, atol in ((False, 1e-5), (True, 0.15)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            found = experts(x, weight, index)
+        assert found.dtype == (torch.bfloat16 if autocast else torch.float32)
+        for a, b in zip(torch.autograd.grad(found, at, slope.to(found.dtype)), true):
+            assert a.dtype == torch.float32 and (a - b).abs().max() < atol * (1 + b.abs().max())
+
+
+def test_a_value_that_is_not_finite_is_named():
+    x = torch.zeros(2, 80)
+    x[1, 7] = float("nan")
+    with pytest.raises(ValueError, match=r"1 values that are not finite, the first at \(1, 7\)"):
+        _small()(x)
+
+
+def test_the_plain_reference_of_the_benchmark_is_the_same_model(expected):
+    x = _case(expected, "tiny_moe_h1_gqa", "aux_on")["input_ids"]
+    ours, theirs = (f(from_published(FIXTURES / "tiny_moe_h1_gqa"))(x).hidden for f in (lambda m: m, plain))
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_the_benchmark_measures_each_model_in_a_process_of_its_own():
+    rows = bench_model(tiny().model, work=(("forward+backward", 128, "fp32"),), threads=1, repeats=1)
+    assert [r["model"] for r in rows] == ["plain", "fast", "recompute"] and rows[0]["speed"] == 1
+    assert all(r["speed"] == rows[0]["seconds"] / r["seconds"] for r in rows)

@@ -5,14 +5,15 @@ for what a user can mend."""
 
 # %% auto #0
 __all__ = ['DEMO_CAMPAIGN', 'parse_list', 'counted', 'simulate_command', 'prepare_command', 'verify_command', 'prepare',
-           'bench_command', 'train_command', 'resume_command', 'score_command', 'evaluate_command', 'report_command',
-           'write_report', 'demo_command', 'make_parser', 'main', 'format_result']
+           'bench_command', 'train_command', 'convert_command', 'resume_command', 'score_command', 'evaluate_command',
+           'report_command', 'write_report', 'demo_command', 'make_parser', 'main', 'format_result']
 
 # %% ../nbs/12_cli.ipynb #imports
 import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import sys
@@ -29,6 +30,7 @@ from timemoe_lab.config import (
     SCOPES,
     Bar,
     Config,
+    ModelConfig,
     InputError,
     UsageError,
     atomic_path,
@@ -43,6 +45,7 @@ from .store import SPLIT_CODES, SeriesFolder, Store, bench_store, prepare_folder
 
 if TYPE_CHECKING:
     from timemoe_lab.agent import Scorer
+    from timemoe_lab.model import TimeMoE
     from timemoe_lab.train import RunFolder
 
 # %% ../nbs/12_cli.ipynb #options-def
@@ -216,7 +219,22 @@ def bench_command(options: argparse.Namespace) -> dict:
     if "store" in options.what:
         with counted("bench store", None) as progress:
             result["store"] = _rounded(bench_store(published=options.published, progress=progress))
+    if "model" in options.what:
+        from timemoe_lab.agent import format_table
+
+        result["model"] = _bench_model(preset(options.preset).model)
+        columns = {"Pass, tokens, precision": "work", "Model": "model", "s": "seconds:.2f", "MB": "growth_mb:.0f"}
+        columns |= {"Times as fast": "speed:.2f", "Share of the memory": "memory:.2f"}
+        result["table"] = format_table(result["model"], columns)
     return result
+
+
+def _bench_model(config: ModelConfig) -> list[dict]:
+    "The passes of `bench_model`."
+    from timemoe_lab.model import bench_model
+
+    with counted("bench model", None) as progress:
+        return bench_model(config, progress=progress)
 
 
 def _scope_file(folder: Path) -> Path:
@@ -234,8 +252,51 @@ def train_command(options: argparse.Namespace) -> dict:
     "Trains, profiles and calibrates."
     from timemoe_lab.train import pick_device, start_run
 
+    config, init = _configure(options), options.init and _open_model(options.init)
+    if init:
+        config = replace(config, model=init.config)
     store, device = Store(options.store), pick_device(options.device)
-    return _go_on(start_run(options.out, store, _configure(options)), store, device, options.minutes)
+    return _go_on(start_run(options.out, store, config, init=init), store, device, options.minutes)
+
+# %% ../nbs/12_cli.ipynb #open-model-def
+def _open_model(path: Path) -> "TimeMoE":
+    "The model in a run, a checkpoint of one, a folder that `convert` made, or a published checkpoint."
+    from timemoe_lab.model import from_published, load_model
+    from timemoe_lab.train import RunFolder
+
+    if (path / "model.json").is_file():
+        return load_model(path)
+    if (path / "checkpoints").is_dir():
+        return RunFolder(path).model()
+    if path.parent.name == "checkpoints":
+        return RunFolder(path.parent.parent).model(path)
+    return from_published(path if path.is_dir() else _fetch(str(path)))
+
+
+def _fetch(name: str) -> Path:
+    "A checkpoint of the Hugging Face hub, such as Maple728/TimeMoE-50M, as a local folder."
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        raise UsageError(f"{name}: no such folder; expected a run, a checkpoint, or a name of the hub (owner/model)")
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise UsageError(f"{name}: no such folder; to fetch it from the hub: pip install huggingface_hub") from None
+    try:
+        return Path(snapshot_download(name, allow_patterns=["config.json", "*.safetensors", "*.index.json"]))
+    except Exception as error:
+        raise InputError(f"{name}: can't be fetched from the hub ({str(error).splitlines()[0][:100]})") from None
+
+
+def convert_command(options: argparse.Namespace) -> dict:
+    "Converts a published checkpoint to the lab's names, or a model of the lab to the published ones."
+    from timemoe_lab.model import save_model, to_published
+
+    check_new(options.out)
+    model = _open_model(options.model)
+    ours = any((options.model / n).exists() for n in ("model.json", "checkpoints", "state.json"))
+    (to_published if ours else save_model)(model, options.out)
+    facts = {"out": str(options.out), "format": "published" if ours else "timemoe_lab"}
+    return facts | {"parameters": model.n_parameters, "active_parameters": model.n_active}
 
 
 def _configure(options: argparse.Namespace) -> Config:
@@ -244,7 +305,7 @@ def _configure(options: argparse.Namespace) -> Config:
     config = replace(config, data=replace(config.data, scope=options.scope, virtual=options.virtual))
     return replace(config, train=replace(config.train, seed=options.seed, steps=options.steps or config.train.steps))
 
-
+# %% ../nbs/12_cli.ipynb #resume-def
 def resume_command(options: argparse.Namespace) -> dict:
     "Goes on where a training was stopped."
     from timemoe_lab.train import RunFolder, pick_device
@@ -422,11 +483,15 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument("run", type=Path, metavar="RUN", help="run folder")
     command.add_argument("raw", type=Path, metavar="RAW", help="folder with recordings and, optionally, labels.csv")
     command = add("bench", bench_command)
-    command.add_argument("what", nargs="+", choices=("ingest", "store"), help="what to measure")
+    command.add_argument("--preset", choices=list(PRESETS), default="base", help="of model (default: base)")
+    command.add_argument("what", nargs="+", choices=("ingest", "store", "model"), help="what to measure")
     command.add_argument("--data", type=Path, metavar="CSV", help="scope file for ingest (default: a simulated one)")
     command.add_argument(
         "--published", type=Path, metavar="DIR", help="clone of Time-MoE/Time-MoE; its loader is timed too"
     )
+    command = add("convert", convert_command)
+    command.add_argument("model", type=Path, metavar="MODEL", help="published checkpoint (folder or hub name), or run")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     command = add("report", report_command)
     command.add_argument("run", type=Path, metavar="RUN", help="run folder")
     command.add_argument("--raw", type=Path, help="the raw folder, when it was moved")
@@ -447,6 +512,7 @@ def _add_makers(add: Callable[..., argparse.ArgumentParser]) -> None:
     command = add("train", train_command, "seed", "device", "preset", "scope", "virtual")
     command.add_argument("store", type=Path, metavar="STORE", help="store that prepare made")
     command.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to make")
+    command.add_argument("--init", type=Path, metavar="MODEL", help="fine-tune this run, checkpoint or published model")
     length = command.add_mutually_exclusive_group()
     length.add_argument("--steps", **_SHARED["steps"])
     length.add_argument("--minutes", **_SHARED["minutes"])

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCHEMA', 'SCOPES', 'PRESETS', 'InputError', 'UsageError', 'require', 'DataConfig', 'ModelConfig', 'TrainConfig',
-           'ScoreConfig', 'AgentConfig', 'Config', 'base', 'large', 'ultra', 'tiny', 'literal', 'preset',
+           'ScoreConfig', 'AgentConfig', 'Config', 'base', 'large', 'ultra', 'tiny', 'small', 'literal', 'preset',
            'config_from_dict', 'atomic_path', 'check_new', 'write_json', 'json_ready', 'read_json', 'Bar']
 
 # %% ../nbs/00_config.ipynb #imports
@@ -146,6 +146,7 @@ class TrainConfig:
     precision: str = "auto"  # "fp32", "bf16" (autocast), or "auto": bf16 on a GPU that has it, fp32 elsewhere
     log_every: int = 20  # steps
     checkpoint_every: int = 2000  # steps (SPEC 15)
+    recompute: bool = False  # compute each block again in the backward pass: a third more time, far less memory
     threads: int | None = None  # CPU threads of training and scoring; None: PyTorch's choice
     seed: int = 0
 
@@ -287,12 +288,31 @@ def tiny() -> Config:
     )
 
 
+def small() -> Config:
+    "Between tiny and base: for a CPU with an hour to spare; recordings are brought to 2 kHz."
+    return Config(
+        preset="small",
+        data=DataConfig(context=512, stride=256, max_fs=2000.0),
+        model=ModelConfig(d_model=96, d_ff=384, d_expert=192, n_layers=4, n_heads=6, n_kv_heads=6, max_positions=1024),
+        train=TrainConfig(
+            steps=2000,
+            batch=16,
+            accumulation=1,
+            lr=2e-3,
+            lr_min=2e-4,
+            warmup=100,
+            aux_warmup=200,
+        ),
+        agent=AgentConfig(every_steps=500),
+    )
+
+
 def literal() -> Config:
     "The specification to the letter: `base` with its score and its treatment of missing samples."
     return replace(base(), preset="literal", data=DataConfig(nan="zero"), score=ScoreConfig(mode="spec"))
 
 
-PRESETS = {"tiny": tiny, "base": base, "large": large, "ultra": ultra, "literal": literal}
+PRESETS = {"tiny": tiny, "small": small, "base": base, "large": large, "ultra": ultra, "literal": literal}
 
 
 def preset(

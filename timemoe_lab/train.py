@@ -42,6 +42,7 @@ from timemoe_lab.config import (
     check_new,
     config_from_dict,
     read_json,
+    require,
     write_json,
 )
 from .model import Output, TimeMoE
@@ -222,6 +223,14 @@ class RunFolder:
         "The checkpoints, oldest first."
         return sorted((self.path / "checkpoints").glob("step-*"))
 
+    def untrained(self) -> TimeMoE:
+        "The model that training starts from: drawn from the seed, or the one that it fine-tunes."
+        model, path = TimeMoE(self.config.model, seed=self.config.train.seed), self.path / "init.safetensors"
+        if path.is_file():
+            model.load_state_dict(load_tensors(path))
+        model.recompute = self.config.train.recompute
+        return model
+
     def model(
         self,
         checkpoint: Path | None = None,  # None: the last one
@@ -239,18 +248,15 @@ def start_run(
     out: Path | str,  # folder to make; it may hold the store and the raw folder that the run is made from
     store: Store,
     config: Config,
+    *,
+    init: TimeMoE | None = None,  # weights to start from; None: drawn from the seed
 ) -> RunFolder:
     "A new run folder with its config.json."
-    out, need = check_new(out, besides=("raw", "store")), config.data.shortest(store.fs)
+    out = check_new(out, besides=("raw", "store"))
     frame = store.frame(config.data)
     if config.data.scope == "shared":
         shared_scale(frame)  # says so now, not after the folder was made, when there are no three currents
-    for entry in (store.entries[i] for i in store.members("train")):
-        if entry.n_samples < need:
-            raise InputError(
-                f"{store.path}: {entry.name} has {entry.n_samples} samples; a window of preset {config.preset} needs "
-                f"{need}; prepare again with --preset {config.preset}, or choose a smaller one"
-            )
+    _check_lengths(store, config)
     facts = {
         "kind": "timemoe_lab run",
         "config": config.to_dict(),
@@ -269,10 +275,30 @@ def start_run(
         "versions": versions(),
         "git_revision": _git_revision(),
     }
+    if init is not None:
+        _keep_init(out / "init.safetensors", init, config)
     write_json(out / "config.json", facts)
     return RunFolder(out)
 
 
+def _check_lengths(store: Store, config: Config) -> None:
+    "Refuses a store with a training recording that is shorter than a window."
+    need = config.data.shortest(store.fs)
+    for entry in (store.entries[i] for i in store.members("train")):
+        if entry.n_samples < need:
+            raise InputError(
+                f"{store.path}: {entry.name} has {entry.n_samples} samples; a window of preset {config.preset} needs "
+                f"{need}; prepare again with --preset {config.preset}, or choose a smaller one"
+            )
+
+
+def _keep_init(path: Path, init: TimeMoE, config: Config) -> None:
+    "Writes the weights that a run starts from, in float32."
+    require(init.config == config.model, "init: another model than the configuration's; take its config")
+    with atomic_path(path) as made:
+        made.write_bytes(save({k: v.float().contiguous() for k, v in init.state_dict().items()}))
+
+# %% ../nbs/07_train.ipynb #versions-def
 def versions() -> dict[str, str]:  # by package
     "The versions that shape a result."
     names = ("timemoe-lab", "torch", "numpy", "scipy", "scikit-learn", "pyarrow", "safetensors")
@@ -521,7 +547,7 @@ def train(
         )
     config = run.config.train
     order, counts = training_data(run, store)
-    model = TimeMoE(run.config.model, seed=config.seed).to(device).train()
+    model = run.untrained().to(device).train()
     optimizer = make_optimizer(model, config)
     found = run.checkpoints()
     progress = load_checkpoint(found[-1], model, optimizer) if found else Progress(delta=config.delta)
