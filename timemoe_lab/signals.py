@@ -417,11 +417,11 @@ def sampling_rate(
     if 0 < step.max() < 1.05 * step.min():
         return _rounded(len(step) / (time[-1] - time[0])), notes
     mean, usual = float(step.mean()), float(np.median(step))
-    digit = float(np.diff(np.unique(np.round(step / mean, 6))).min(initial=np.inf)) * mean
+    apart = np.diff(np.unique(step)) / mean
+    digit = float(apart[apart > 1e-3].min(initial=np.inf)) * mean  # of the printed time, s
     late = np.abs(time - time[0] - mean * np.arange(len(time))).max()
-    if (
-        digit > 0.5 * mean and late < 1.01 * digit and ((step > 1.5 * mean) | (step <= 0)).mean() > 0.1
-    ):  # steady but for the last digit
+    odd = (np.abs(step - usual) > 0.4 * mean).mean()
+    if usual <= 0 or (digit > 0.5 * mean and late < 1.01 * digit and odd > 0.1):  # steady but for the last digit
         return _rounded(1 / mean), [*notes, "time is printed too coarsely to see gaps"]
     gap, back = step > 1.500001 * usual, step <= 0
     even = step[~gap & ~back]

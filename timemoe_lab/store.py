@@ -339,6 +339,7 @@ def _stage_all(sources: Iterable, folder: Path, workers: int) -> Iterator[tuple[
         yield from ((source.name, _stage(source, folder)) for source in sources)
         return
     sources = [replace(s, threads=False) for s in sources]
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")  # joblib's, about what a Ctrl-C left it to tidy
     helpers = {"n_jobs": workers, "backend": "loky", "batch_size": 1, "max_nbytes": None, "return_as": "generator"}
     try:
         pool = joblib.Parallel(**helpers, initializer=_follow, initargs=(os.getpid(),))
