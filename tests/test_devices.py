@@ -1,6 +1,7 @@
 "Precision and devices: bf16 on a CPU, and the same numbers on a GPU where there is one."
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 
 from timemoe_lab.agent import beat, frame_of
 from timemoe_lab.config import tiny
-from timemoe_lab.model import TimeMoE, from_published
+from timemoe_lab.model import BenchHow, TimeMoE, bench_model, from_published
 from timemoe_lab.score import gather
 from timemoe_lab.train import make_optimizer, start_run, train, train_step
 
@@ -39,6 +40,31 @@ def test_a_gpu_gives_the_published_numbers(name):
     assert torch.allclose(out.hidden.cpu(), expected[f"{case}/final_hidden"], atol=2e-4, rtol=0)
     for h, ahead in out.forecast.items():
         assert torch.allclose(ahead.cpu(), expected[f"{case}/pred.h{h}"], atol=2e-4, rtol=0)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("attention", ["sdpa", "eager", "flash_attn"])
+@pytest.mark.parametrize("experts", ["auto", "loop", "grouped_mm"])
+def test_every_way_of_computing_agrees_on_a_gpu_in_bf16(attention, experts):
+    if attention == "flash_attn" and find_spec("flash_attn") is None:
+        pytest.skip("flash-attn isn't installed")
+    x = torch.randn(2, 256, generator=torch.Generator().manual_seed(0))
+    truth, model = TimeMoE(tiny().model, seed=0), TimeMoE(tiny().model, seed=0).to("cuda", torch.bfloat16)
+    found, grads = [], []
+    for each, series in ((truth, x), (model.use(attention=attention, experts=experts), x.cuda())):
+        out = each(series)
+        sum(v.float().square().mean() for v in out.forecast.values()).backward()
+        found.append(out.hidden.float().cpu())
+        grads.append(torch.cat([p.grad.flatten().float().cpu() for p in each.parameters()]))
+    # 2^-8 of rounding in each of some 20 products; a near tie of two experts may fall to the other one
+    assert (found[0] - found[1]).norm() < 0.1 * found[0].norm() and (grads[0] - grads[1]).norm() < 0.2 * grads[0].norm()
+
+
+@pytest.mark.cuda
+def test_the_benchmark_runs_on_a_gpu():
+    rows = bench_model(tiny().model, BenchHow("cuda", repeats=1, batch=2), work=(("forward+backward", 256, "bf16"),))
+    assert [r["model"] for r in rows] == ["plain", "fast", "recompute"]
+    assert all(r["growth_mb"] > 0 and r["seconds"] > 0 for r in rows)
 
 
 @pytest.mark.cuda

@@ -1,6 +1,7 @@
 "Parity with the published implementation: every number here was produced by it (tests/fixtures/README.md)."
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from timemoe_lab.config import InputError, tiny
-from timemoe_lab.model import TimeMoE, bench_model, forecast, from_published, plain, published_names
+from timemoe_lab.model import (
+    BenchHow,
+    PublishedCode,
+    TimeMoE,
+    bench_model,
+    forecast,
+    from_published,
+    plain,
+    published_names,
+)
 from timemoe_lab.moe import Experts, load_balancing_loss
 from timemoe_lab.train import forecast_loss
 
@@ -244,6 +254,94 @@ def test_the_plain_reference_of_the_benchmark_is_the_same_model(expected):
 
 
 def test_the_benchmark_measures_each_model_in_a_process_of_its_own():
-    rows = bench_model(tiny().model, work=(("forward+backward", 128, "fp32"),), threads=1, repeats=1)
+    how = BenchHow(threads=1, repeats=1)
+    rows = bench_model(tiny().model, how, work=(("forward+backward", 128, "fp32"),))
     assert [r["model"] for r in rows] == ["plain", "fast", "recompute"] and rows[0]["speed"] == 1
     assert all(r["speed"] == rows[0]["seconds"] / r["seconds"] for r in rows)
+    assert rows[1]["difference"] < 1e-5 and rows[2]["difference"] == rows[1]["difference"]
+
+
+def test_a_folder_without_the_published_code_is_named(tmp_path):
+    with pytest.raises(InputError, match="expected a checkout of Time-MoE, and: pip install transformers==4.40.1"):
+        PublishedCode(tmp_path, _small())
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("experts", ["loop", "grouped_mm"])
+@pytest.mark.parametrize(("name", "case"), [("tiny_moe_4heads", "rightpad"), ("tiny_moe_h1_gqa", "aux_on")])
+def test_every_way_of_computing_gives_the_published_numbers(expected, attention, experts, name, case):
+    want = _case(expected, name, case)
+    model = from_published(FIXTURES / name).use(attention=attention, experts=experts)
+    keep = want.get("attention_mask")
+    keep = None if keep is None else keep.bool()
+    out, kept = model(want["input_ids"], routing=True, keep=keep), slice(None) if keep is None else keep
+    assert torch.allclose(out.hidden[kept], want["final_hidden"][kept], atol=2e-5, rtol=0)
+    heads, aux = _losses(want, out, model.config.top_k)
+    (torch.stack(list(heads.values())).mean() + 0.02 * aux).backward()
+    ours, checked = dict(model.named_parameters()), 0
+    for name_, parts in published_names(model.config).items():
+        if all(f"grad:{p}" in want for p in parts):
+            theirs = torch.cat([want[f"grad:{p}"] for p in parts]).view_as(ours[name_])
+            assert torch.allclose(ours[name_].grad, theirs, atol=1e-6, rtol=0), name_
+            checked += 1
+    assert checked or case == "rightpad"
+
+
+@pytest.mark.parametrize("name", ["tiny_moe_4heads", "tiny_moe_h1_gqa"])
+def test_the_eager_formula_forecasts_with_a_cache_too(expected, name):
+    case = "aux_on" if name == "tiny_moe_h1_gqa" else "plain"
+    x, models = expected[name][f"{case}/input_ids"], [from_published(FIXTURES / name) for _ in range(2)]
+    a, b = forecast(models[0], x, 12), forecast(models[1].use(attention="eager"), x, 12)
+    assert torch.allclose(a, b, atol=2e-5)
+
+
+def test_grouped_products_learn_the_same_in_bf16():
+    x, found = torch.randn(2, 80, generator=torch.Generator().manual_seed(0)), []
+    for experts in ("loop", "grouped_mm"):
+        model = _small().use(experts=experts)
+        with torch.autocast("cpu", torch.bfloat16):
+            out = model(x)
+        sum(v.square().mean() for v in out.forecast.values()).backward()
+        found.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert (found[0] - found[1]).norm() < 0.02 * found[0].norm() and not torch.equal(*found)
+
+
+def test_the_model_compiles_without_a_graph_break_where_grouped_products_are_a_kernel():
+    model, x = _small().bfloat16().use(experts="grouped_mm"), torch.randn(1, 70).bfloat16()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)  # fullgraph raises at the first break
+    assert torch.equal(compiled(x).hidden, model(x).hidden)
+
+
+def test_the_routing_record_is_who_computed_what():
+    model, x = _small(), torch.randn(2, 70, generator=torch.Generator().manual_seed(0))
+    asked = []
+    for block in model.blocks:
+        block.moe.experts.register_forward_pre_hook(lambda module, given: asked.append(given[1:]))
+    routing = model(x, routing=True).routing
+    for layer, (weight, expert) in enumerate(asked):
+        assert torch.equal(routing.expert[layer].flatten(0, 1), expert)
+        assert torch.equal(routing.weight[layer].flatten(0, 1), weight)
+    assert routing.expert.shape == (len(model.blocks), 2, 70, model.config.top_k)
+    with pytest.raises(ValueError, match="routing=True"):
+        model(x).routing
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"attention": "fast"}, "expected one of sdpa, eager, flash_attn"), ({"experts": "all"}, "expected one of auto")],
+)
+def test_an_unknown_way_of_computing_is_refused(options, said):
+    with pytest.raises(InputError, match=said):
+        _small().use(**options)
+
+
+def test_flash_attn_that_is_not_there_is_named():
+    if find_spec("flash_attn"):
+        pytest.skip("flash_attn is installed here")
+    with pytest.raises(InputError, match="pip install flash-attn"):
+        _small().use(attention="flash_attn")
+
+
+def test_whole_numbers_are_not_a_signal():
+    with pytest.raises(ValueError, match=r"x holds torch.int64, expected floating point"):
+        _small()(torch.zeros(1, 70, dtype=torch.int64))
