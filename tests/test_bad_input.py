@@ -11,6 +11,7 @@ from timemoe_lab import config, motor
 from timemoe_lab.cli import main
 from timemoe_lab.signals import read
 from timemoe_lab.store import Store
+from timemoe_lab.train import RunFolder
 
 ROWS = 3000
 
@@ -205,30 +206,6 @@ def test_a_full_disk_leaves_no_store_and_the_work_so_far(folder, tmp_path, capsy
     assert sorted(p.name for p in tmp_path.iterdir()) == ["raw", "store"]
 
 
-def test_a_disk_that_fills_up_in_training_keeps_what_was_saved(store, short_config, tmp_path, monkeypatch, capsys):
-    from timemoe_lab import train
-
-    saved, real = [], train.save
-
-    def full_later(tensors):
-        saved.append(tensors)
-        if len(saved) > 2:  # the first checkpoint is two files
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return real(tensors)
-
-    monkeypatch.setattr(train, "save", full_later)
-    run = train.start_run(tmp_path / "run", store, short_config)
-    with pytest.raises(OSError, match="No space"):
-        train.train(run, store)
-    assert [p.name[:11] for p in run.checkpoints()] == ["step-000020"]
-    assert {p.name for p in run.checkpoints()[0].iterdir()} == {
-        "model.safetensors",
-        "optimizer.safetensors",
-        "state.json",
-    }
-    assert not list((run.path / "checkpoints").glob(".*"))
-
-
 def test_a_training_recording_too_short_for_the_preset_is_named(folder, tmp_path, capsys):
     for path in folder.glob("*.csv"):
         _csv(path, seed=int(path.stem.replace("_", "")), n=1500)
@@ -267,7 +244,7 @@ def test_a_recording_that_cannot_be_scored_fails(trained, raw, tmp_path, capsys,
 
 
 DAMAGE = {
-    "model": lambda run: next(run.glob("checkpoints/step-000060*/model.safetensors")),
+    "model": lambda run: RunFolder(run).checkpoint("best") / "model.safetensors",
     "profile": lambda run: run / "profile.safetensors",
     "config": lambda run: run / "config.json",
     "operating point": lambda run: run / "operating_point.json",
@@ -324,4 +301,3 @@ def test_no_pickle_is_read(tmp_path):
     np.save(store / "index.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(config.InputError, match="index.npy: damaged"):
         Store(store)
-

@@ -1,11 +1,6 @@
 "The main job on simulated motors: the loss falls, planted faults are found, and the same seed gives the same bytes."
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +14,7 @@ from timemoe_lab.cli import main
 from timemoe_lab.config import read_json
 from timemoe_lab.signals import read_folder
 from timemoe_lab.store import write_store
-from timemoe_lab.train import RunFolder
-
-LAB = [sys.executable, "-c", "import sys; from timemoe_lab.cli import main; sys.exit(main())"]
+from timemoe_lab.train import CLOCK
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +66,7 @@ def test_the_same_seed_gives_the_same_bytes(trained, store, short_config, tmp_pa
     assert [p.name for p in again.checkpoints()] == [p.name for p in trained.checkpoints()]
     for ours, theirs in zip(again.checkpoints(), trained.checkpoints()):
         assert (ours / "model.safetensors").read_bytes() == (theirs / "model.safetensors").read_bytes()
-    clock = ("time", "tokens_per_s")
-    strip = [[{k: v for k, v in e.items() if k not in clock} for e in r.events()] for r in (again, trained)]
+    strip = [[{k: v for k, v in e.items() if k not in CLOCK} for e in r.events()] for r in (again, trained)]
     assert strip[0] == strip[1]
 
 
@@ -84,8 +76,10 @@ def test_faulty_recordings_leave_profile_and_threshold_alone(raw, store, short_c
     alone = write_store(tmp_path / "store", healthy, where=str(raw))
     assert alone.scale == store.scale  # with nothing faulty, the same recordings train
     runs = [make_run(tmp_path / name, s, config) for name, s in (("alone", alone), ("with faults", store))]
-    assert len({(r.path / "profile.safetensors").read_bytes() for r in runs}) == 1
-    assert len({read_json(r.path / "operating_point.json")["threshold"] for r in runs}) == 1
+    for step in ("30", "60"):  # labels may choose between checkpoints; what is in one they leave alone
+        made = [r.checkpoint(step) for r in runs]
+        assert len({(p / "profile.safetensors").read_bytes() for p in made}) == 1
+        assert len({read_json(p / "operating_point.json")["threshold"] for p in made}) == 1
 
 
 def test_recordings_that_were_seen_are_recognised_under_other_names(trained, raw, tmp_path):
@@ -97,55 +91,6 @@ def test_recordings_that_were_seen_are_recognised_under_other_names(trained, raw
     result = evaluate(open_scorer(trained.path), read_folder(renamed), where=renamed)
     n_test = sum(r["split"] == "test" for r in trained.facts["recordings"])
     assert len(result["splits"]["test"]) == n_test
-
-
-def _start(*arguments, cwd):
-    return subprocess.Popen(
-        [*LAB, *map(str, arguments)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def _wait_for_step(run, step, process):
-    for _ in range(1200):
-        found = sorted((run / "checkpoints").glob("step-*")) if (run / "checkpoints").exists() else []
-        if any(int(p.name[5:11]) >= step for p in found):
-            return
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
-    raise AssertionError("no checkpoint within a minute")
-
-
-STEPS = ("--steps", "210")  # a beat at 200 and one at the end
-
-
-def _clockless(run):
-    return [{k: v for k, v in e.items() if k not in ("time", "tokens_per_s")} for e in RunFolder(run).events()]
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(store, tmp_path_factory):
-    whole = tmp_path_factory.mktemp("whole") / "run"
-    done = subprocess.run([*LAB, "train", str(store.path), "--out", str(whole), *STEPS], capture_output=True)
-    assert done.returncode == 0
-    return whole
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_training_that_was_stopped_goes_on_to_the_same_bytes(store, uninterrupted, tmp_path, how):
-    cut = tmp_path / "cut"
-    process = _start("train", store.path, "--out", cut, *STEPS, cwd=tmp_path)
-    _wait_for_step(cut, 200, process)  # the first beat
-    os.kill(process.pid, how)
-    out, err = process.communicate(timeout=60)
-    if how == signal.SIGINT:
-        assert process.returncode == 0 and f"timemoe-lab resume {cut}" in out and "Traceback" not in err
-    assert len(RunFolder(cut).events("beat")) == 1  # it was stopped before its end
-    assert subprocess.run([*LAB, "resume", str(cut)], capture_output=True).returncode == 0
-    last = [RunFolder(p).checkpoints()[-1] for p in (uninterrupted, cut)]
-    assert last[0].name == last[1].name
-    for name in ("model.safetensors", "optimizer.safetensors"):
-        assert (last[0] / name).read_bytes() == (last[1] / name).read_bytes()
-    assert _clockless(uninterrupted) == _clockless(cut)
 
 
 def test_demo_ends_with_its_table_and_a_report(raw, tmp_path, capsys):

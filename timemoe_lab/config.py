@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['SCHEMA', 'SCOPES', 'PRESETS', 'InputError', 'UsageError', 'require', 'DataConfig', 'ModelConfig', 'TrainConfig',
            'ScoreConfig', 'AgentConfig', 'Config', 'base', 'large', 'ultra', 'tiny', 'small', 'literal', 'preset',
-           'config_from_dict', 'atomic_path', 'check_new', 'write_json', 'json_ready', 'read_json', 'Bar']
+           'config_from_dict', 'atomic_path', 'sync_path', 'check_new', 'write_json', 'pack_json', 'json_ready',
+           'read_json', 'Bar']
 
 # %% ../nbs/00_config.ipynb #imports
 import json
@@ -124,6 +125,14 @@ class ModelConfig:
         "Features of one attention head."
         return self.d_model // self.n_heads
 
+# %% ../nbs/00_config.ipynb #choices-def
+_CHOICES = {
+    "optimizer": ("adamw", "adamw8bit", "adamw_bf16"),
+    "precision": ("auto", "fp32", "bf16"),
+    "attention": ("sdpa", "flash_attn", "eager"),
+    "experts": ("auto", "loop", "grouped_mm"),
+}  # of the words in a TrainConfig
+
 # %% ../nbs/00_config.ipynb #train-def
 @dataclass(frozen=True)
 class TrainConfig:
@@ -143,24 +152,35 @@ class TrainConfig:
     aux_weight: float = 0.02  # of the load-balancing loss, after its warm-up
     aux_pooled: bool = False  # balance the pool of all layers, as published; False: each layer by itself
     aux_warmup: int = 1000  # steps in which aux_weight rises linearly from 0
+    optimizer: str = "adamw"  # "adamw", "adamw8bit" (bitsandbytes, on a GPU) or "adamw_bf16" (pure bf16), see 07 train
     precision: str = "auto"  # "fp32", "bf16" (autocast), or "auto": bf16 on a GPU that has it, fp32 elsewhere
+    tf32: bool = True  # float32 products of a GPU in TF32
+    deterministic: bool = False  # the same bytes every time on a GPU too, which takes longer
+    attention: str = "sdpa"  # "sdpa", "flash_attn" or "eager", see 06 model
+    experts: str = "auto"  # "auto", "loop" or "grouped_mm", see 05 moe
     log_every: int = 20  # steps
     checkpoint_every: int = 2000  # steps (SPEC 15)
-    recompute: bool = False  # compute each block again in the backward pass: a third more time, far less memory
+    keep: int | None = None  # newest checkpoints between beats that stay; None: all
+    keep_beats: int | None = None  # newest checkpoints of beats and epochs that stay; None: all (SPEC 16)
+    recompute: bool = True  # compute each block again in the backward pass: a third more time, far less memory
     threads: int | None = None  # CPU threads of training and scoring; None: PyTorch's choice
     seed: int = 0
 
     def __post_init__(self):
-        require(self.threads is None or self.threads >= 1, f"threads={self.threads}: expected 1 or more, or None")
+        for name in ("threads", "keep", "keep_beats"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"{name}={value}: expected 1 or more, or None")
         for name in ("steps", "batch", "accumulation", "log_every", "checkpoint_every"):
             require(getattr(self, name) >= 1, f"{name}={getattr(self, name)}: expected 1 or more")
         for name in ("warmup", "aux_warmup", "aux_weight", "weight_decay", "lr_min"):
             require(getattr(self, name) >= 0, f"{name}={getattr(self, name)}: expected 0 or more")
         for name in ("lr", "clip", "delta"):
             require(getattr(self, name) > 0, f"{name}={getattr(self, name)}: expected more than 0")
-        require(
-            self.precision in ("auto", "fp32", "bf16"), f"precision={self.precision!r}: expected auto, fp32 or bf16"
-        )
+        for name, known in _CHOICES.items():
+            value = getattr(self, name)
+            require(value in known, f"{name}={value!r}: expected one of {', '.join(known)}")
+        pure = self.optimizer == "adamw_bf16"
+        require(not (pure and self.precision == "fp32"), "precision='fp32': adamw_bf16 keeps its weights in bf16")
         weights = self.head_weights
         require(
             bool(weights) and min(weights) >= 0 < sum(weights),
@@ -282,6 +302,7 @@ def tiny() -> Config:
             warmup=40,
             aux_warmup=100,
             log_every=10,
+            recompute=False,
             threads=1,
         ),
         agent=AgentConfig(every_steps=200),
@@ -302,6 +323,7 @@ def small() -> Config:
             lr_min=2e-4,
             warmup=100,
             aux_warmup=200,
+            recompute=False,
         ),
         agent=AgentConfig(every_steps=500),
     )
@@ -352,22 +374,25 @@ def atomic_path(
     made = work / path.name
     try:
         yield made
-        _sync(made)
+        for part in [made, *made.rglob("*")] if made.is_dir() else [made]:
+            sync_path(part)
         if made.is_dir() and path.is_dir():
             path.rmdir()  # an empty folder may be filled; one that holds something stops the rename
         made.replace(path)
+        sync_path(path.parent)  # the new name, too, outlives a power cut
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _sync(path: Path) -> None:
-    "Flushes a file, or each file of a folder, to the disk."
-    for file in [path, *path.rglob("*")] if path.is_dir() else [path]:
-        handle = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def sync_path(
+    path: Path,  # a file, or a folder, whose list of names it is then
+) -> None:
+    "Flushes one file or folder to the disk."
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 # %% ../nbs/00_config.ipynb #check-new-def
 def check_new(
@@ -387,9 +412,16 @@ def write_json(
     values: dict,  # JSON-ready; NaN and infinity become null
 ) -> None:
     "Writes `values` with the schema's version, whole or not at all."
-    text = json.dumps({"schema": SCHEMA, **json_ready(values)}, indent=1, allow_nan=False, ensure_ascii=False)
     with atomic_path(path) as made:
-        made.write_text(text + "\n", encoding="utf-8")
+        made.write_bytes(pack_json(values))
+
+
+def pack_json(
+    values: dict,  # JSON-ready; NaN and infinity become null
+) -> bytes:
+    "`values` with the schema's version, as a file holds them."
+    text = json.dumps({"schema": SCHEMA, **json_ready(values)}, indent=1, allow_nan=False, ensure_ascii=False)
+    return f"{text}\n".encode()
 
 
 def json_ready(value):
@@ -433,11 +465,11 @@ class Bar:
         *,
         done: int = 0,  # units that were done before
         unit: str = "step",
+        quiet: bool = False,  # show nothing: another process does
     ):
-        self._bar = tqdm(
-            total=total, initial=done, desc=what, unit=unit, file=sys.stderr, disable=not sys.stderr.isatty()
-        )
-        self._what, self._total, self._done, self._first = what, total, done, done
+        off = quiet or not sys.stderr.isatty()
+        self._bar = tqdm(total=total, initial=done, desc=what, unit=unit, file=sys.stderr, disable=off)
+        self._quiet, self._what, self._total, self._done, self._first = quiet, what, total, done, done
         self._began = self._said = time.monotonic()
 
     def advance(self, note: str = "") -> None:
@@ -445,10 +477,10 @@ class Bar:
         self._done += 1
         self._bar.set_postfix_str(note, refresh=False)
         self._bar.update()
-        now = time.monotonic()
-        if self._bar.disable and self._total is None:
+        now, lines = time.monotonic(), self._bar.disable and not self._quiet
+        if lines and self._total is None:
             print(f"{self._what}: {note or self._done}", file=sys.stderr, flush=True)
-        elif self._bar.disable and (now - self._said > 10 or self._done == self._total):
+        elif lines and (now - self._said > 10 or self._done == self._total):
             left = (now - self._began) / (self._done - self._first) * (self._total - self._done)
             print(
                 f"{self._what}: {self._done}/{self._total}, {left:.0f} s left {note}".rstrip(),
@@ -462,3 +494,11 @@ class Bar:
 
     def __exit__(self, *error) -> None:
         self._bar.close()
+
+    def say(
+        self,
+        line: str,
+    ) -> None:
+        "Prints a line above the bar."
+        self._bar.write(line, file=sys.stderr)
+        sys.stderr.flush()

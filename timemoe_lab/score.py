@@ -6,7 +6,7 @@ recording."""
 # %% auto #0
 __all__ = ['MAX_ROWS', 'BASELINE', 'Reading', 'read_series', 'cells', 'spans', 'pooled_features', 'log_psd_features', 'Normal',
            'fit_normal', 'Evidence', 'pooling', 'gather', 'latent_distance', 'Profile', 'mean_hidden', 'fit_profile',
-           'save_profile', 'load_profile', 'Scores', 'to_samples', 'channel_mean', 'score_evidence', 'score_recording',
+           'pack_profile', 'load_profile', 'Scores', 'to_samples', 'channel_mean', 'score_evidence', 'score_recording',
            'leave_one_out']
 
 # %% ../nbs/08_score.ipynb #imports
@@ -23,7 +23,7 @@ from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 from torch.nn import functional as F
 
-from .config import Config, InputError, ScoreConfig, atomic_path
+from .config import Config, InputError, ScoreConfig
 from .model import TimeMoE
 from .prepare import Counts, Frame, covering_starts, guard, normalise
 from .signals import Recording
@@ -311,18 +311,16 @@ def fit_profile(
     return Profile(centre, fit_normal([e.feature for e in evidence]), fit_normal([e.log_psd for e in evidence]))
 
 
-def save_profile(
+def pack_profile(
     profile: Profile,
-    path: Path | str,
-) -> None:
-    "Writes profile.safetensors, whole or not at all."
+) -> bytes:  # content of a .safetensors file
+    "The profile as a file holds it."
     tensors = {"centre": profile.centre} | {
         f"{part}.{name}": getattr(getattr(profile, part), name)
         for part in ("lab", "baseline")
         for name in ("mean", "whiten")
     }
-    with atomic_path(path) as made:
-        made.write_bytes(save({k: np.ascontiguousarray(v) for k, v in tensors.items()}))
+    return save({k: np.ascontiguousarray(v) for k, v in tensors.items()})
 
 
 def load_profile(
