@@ -321,6 +321,15 @@ def test_a_score_takes_weights_profile_and_threshold_of_one_checkpoint(trained, 
     assert read_json(out / "facts.json")["checkpoint"] == f"step-{step:06d}"
 
 
+def test_an_evaluation_takes_the_checkpoint_that_is_asked_for(trained, raw, tmp_path):
+    run = RunFolder(shutil.copytree(trained.path, tmp_path / "run"))
+    other = next(e for e in run.events("beat") if e["step"] != best_by_hand(run)["step"])
+    assert main(["evaluate", str(run.path), str(raw), "--checkpoint", str(other["step"])]) == 0
+    told = read_json(run.path / "evaluation.json")
+    assert told["checkpoint"] == f"step-{other['step']:06d}"
+    assert told["operating_points"][0]["threshold"] == other["threshold"]
+
+
 def said(capsys):
     "The one line of an error."
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("timemoe-lab: ")]
@@ -504,9 +513,9 @@ def test_a_worker_that_outlives_its_killed_process_is_waited_for(tmp_path):
 
 KERNEL = """
 import sys
-from pathlib import Path
-from timemoe_lab.train import RunFolder, detach_training
-print(detach_training(RunFolder(sys.argv[1]), Path(sys.argv[2])), flush=True)
+from timemoe_lab.store import Store
+from timemoe_lab.train import RunFolder, train
+print(train(RunFolder(sys.argv[1]), Store(sys.argv[2]), detach=True), flush=True)
 sys.stdin.read()
 """
 
@@ -521,7 +530,8 @@ def test_a_detached_run_survives_the_kernel_and_is_followed_live(small_store, tm
         text=True,
         start_new_session=True,
     )
-    pid = int(kernel.stdout.readline())
+    assert kernel.stdout.readline() == "False\n"  # it came back at once, and training has begun
+    pid = json.loads((run.path / ".lock").read_text())["pid"]
     os.killpg(kernel.pid, signal.SIGKILL)  # the kernel, its process group, its session
     kernel.wait()
     assert train.is_locked(run.path / ".lock") and os.getsid(pid) == pid

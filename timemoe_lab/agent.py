@@ -62,19 +62,8 @@ from timemoe_lab.threshold import (
     promised_rate,
     to_windows,
 )
-from timemoe_lab.train import (
-    Progress,
-    RunFolder,
-    code_hash,
-    cpu_threads,
-    git_revision,
-    hardware,
-    remarks,
-    start_run,
-    step_of,
-    train,
-    versions,
-)
+from .train import Progress, RunFolder, code_hash, cpu_threads, git_revision, hardware
+from .train import remarks, start_run, step_of, train, versions
 
 # %% ../nbs/10_agent.ipynb #frame-def
 ROWS = ("lab", "spec", BASELINE, "random")  # designs that are compared, with a coin's score for scale
@@ -681,10 +670,7 @@ def evaluation_table(
     said = [*about_mask(result["mask"]), *about_counts(result.get("counts", {}))]
     return "\n".join([head, text] + [f"Recall by class: {classes}"] * bool(classes) + said + failed)
 
-# %% ../nbs/10_agent.ipynb #reproduce-def
-PROMISE = 0.95  # least agreement of a run that is reproduced
-
-
+# %% ../nbs/10_agent.ipynb #differences-def
 def differences(
     run: RunFolder,
     store: Store,  # that it will be trained on
@@ -698,9 +684,12 @@ def differences(
     there = read_json(found[-1] / "state.json") if found else here
     old, new = facts["versions"], versions()
     pairs = {f"version of {name}": (old.get(name), new.get(name)) for name in old | new}
-    pairs |= {"data": (facts["data_fingerprint"], store.fingerprint), "code": (facts["code_sha256"], code_hash())}
+    pairs |= {"data": (facts["data_fingerprint"], store.fingerprint), "code": (facts.get("code_sha256"), code_hash())}
     pairs |= {"git revision": (facts["git_revision"], git_revision())} | {k: (there[k], v) for k, v in here.items()}
     return [{"what": what, "then": then, "now": now} for what, (then, now) in pairs.items() if then != now]
+
+# %% ../nbs/10_agent.ipynb #reproduce-def
+PROMISE = 0.95  # least agreement of a run that is reproduced
 
 
 def agreement(

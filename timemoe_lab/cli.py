@@ -32,7 +32,6 @@ from timemoe_lab.config import (
     SCOPES,
     Bar,
     Config,
-    ModelConfig,
     InputError,
     UsageError,
     atomic_path,
@@ -380,9 +379,9 @@ def _go_on(run: "RunFolder", store: Store, device, minutes: float | None) -> dic
         step = read_json(run.checkpoints()[-1] / "state.json")["step"]
         return {"stopped_at_step": step, "go_on_with": f"timemoe-lab resume {run.path}"}
     best = run.checkpoint("best")
-    beat = read_json(best / "state.json")["beat"]
+    measured = read_json(best / "state.json")["beat"]
     facts = {"run": str(run.path), "table": beat_table(run), "best": best.name}
-    return facts | {"threshold": beat["threshold"], "f1": beat["f1"], "remarks": remarks(run)}
+    return facts | {"threshold": measured["threshold"], "f1": measured["f1"], "remarks": remarks(run)}
 
 # %% ../nbs/12_cli.ipynb #reproduce-def
 def reproduce_command(options: argparse.Namespace) -> dict:
@@ -562,7 +561,7 @@ def doctor_command(options: argparse.Namespace) -> dict:
         "missing": missing,
     }
 
-
+# %% ../nbs/12_cli.ipynb #doctor-parts-def
 def _gpu(i: int) -> str:
     "One GPU in words."
     import torch
@@ -647,7 +646,9 @@ def _add_plan(command: argparse.ArgumentParser) -> None:
     command.add_argument("--optimizer", metavar="NAME", help="adamw, adamw8bit or adamw_bf16 (default: the preset's)")
     again = argparse.BooleanOptionalAction
     command.add_argument("--recompute", action=again, help="blocks computed again backwards (default: the preset's)")
-    command.add_argument("--for", dest="purpose", choices=("train", "score", "both"), default="both")
+    command.add_argument(
+        "--for", dest="purpose", choices=("train", "score", "both"), default="both", help="default: both"
+    )
     command.add_argument("--tflops", type=_positive, help="10^12 operations a second (default: those of an RTX 3090)")
     command.add_argument("--gb-per-s", type=_positive, default=936.0, help="10^9 bytes a second (default: 936)")
 
@@ -702,6 +703,11 @@ def _add_makers(add: Callable[..., argparse.ArgumentParser]) -> None:
     _add_prepare(add("prepare", prepare_command, "seed", "preset", "mask", "fs", "skip-bad"))
     command = add("verify", verify_command)
     command.add_argument("store", type=Path, metavar="STORE", help="store that prepare made")
+    _add_training(add)
+
+# %% ../nbs/12_cli.ipynb #training-options-def
+def _add_training(add: Callable[..., argparse.ArgumentParser]) -> None:
+    "The commands that train."
     command = add("train", train_command, "seed", "device", "preset", "scope", "virtual")
     command.add_argument("store", type=Path, metavar="STORE", help="store that prepare made")
     command.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to make")
@@ -808,12 +814,10 @@ def main(
     except KeyboardInterrupt:
         return _tell("interrupted", 1)
     status = result.pop("exit", 0)
-    if not result:
-        return status
-    if options.json:
+    if result and options.json:
         kept = {k: v for k, v in result.items() if k not in ("table", "evaluation")}
         print(json.dumps(json_ready(kept), ensure_ascii=False, allow_nan=False))
-    else:
+    elif result:
         print(format_result(result))
     return status
 
@@ -823,7 +827,7 @@ def _tell(message: str, status: int) -> int:
     print("timemoe-lab: " + " ".join(message.split()), file=sys.stderr)
     return status
 
-
+# %% ../nbs/12_cli.ipynb #format-def
 def format_result(
     result: dict,  # what a command returned
 ) -> str:

@@ -284,7 +284,7 @@ def large() -> Config:
 def ultra() -> Config:
     "The 2.4 B model of 36 layers."
     model = ModelConfig(d_model=1024, d_ff=4096, d_expert=2048, n_layers=36, n_heads=16, n_kv_heads=16)
-    return replace(base(), preset="ultra", model=model)
+    return replace(base(), preset="ultra", model=model, train=TrainConfig(optimizer="adamw_bf16"))
 
 # %% ../nbs/00_config.ipynb #tiny-def
 def tiny() -> Config:

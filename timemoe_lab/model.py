@@ -741,29 +741,26 @@ RNG_STATE = 5056  # bytes of the random generator's state that a block keeps wit
 
 @cache
 def _counts(config: ModelConfig) -> dict[str, int]:
-    "Numbers in all weights, in those that a token uses, in a block, in the largest tensor, in matrices of `nn.Linear`."
+    "Numbers in all weights, in those that a token uses, in the largest tensor, in a block."
     with torch.device("meta"):
         model = TimeMoE(config)
     sizes = {name: p.numel() for name, p in model.named_parameters()}
-    size_of = lambda kind: sum(n for name, n in sizes.items() if kind(name))
-    linear = size_of(lambda name: not any(k in name for k in (".experts.", ".gate_up.", ".down.")))
-    block = size_of(lambda name: name.startswith("blocks.0."))
-    counts = {"all": model.n_parameters, "active": model.n_active, "largest": max(sizes.values())}
-    return counts | {"block": block, "linear": linear}
+    block = sum(n for name, n in sizes.items() if name.startswith("blocks.0."))
+    return {"all": model.n_parameters, "active": model.n_active, "largest": max(sizes.values()), "block": block}
 
 
 def _scoring(config: ModelConfig, job: Job) -> dict[str, tuple[float, float, float]]:
     "By moment: bytes of gradients, of what is kept, and of what passes."
     c, value, d, tokens = config, job.value, config.d_model, job.context * job.batch
     held = value * (7 * d + 2 * c.n_kv_heads * c.d_head) + 4 * d * job.is_cast  # see the cell above
-    once = 8 * job.context * c.d_head + 2 * job.is_cast * _counts(c)["linear"]  # rotary; copies of weights
-    shared = tokens * (held + value * 3 * c.d_ff) + once + 2 * job.is_cast * 3 * d * c.d_ff
+    copied = 2 * 3 * d * job.is_cast  # bytes of bf16 copies, for each hidden feature of an expert
+    rotary = 8 * job.context * c.d_head
+    shared = rotary + tokens * (held + value * 3 * c.d_ff) + copied * c.d_ff
     if not c.n_experts:
         return {"shared expert": (0, 0, shared)}
     routing = tokens * (value * (2 * c.n_experts + 1) + 12 * c.top_k)
     rows, width = c.top_k / c.n_experts, c.d_expert
-    experts = tokens * (held + value * (2 * c.top_k * d - d + 5 * rows * width)) + once
-    experts += 2 * job.is_cast * 3 * d * width * c.n_experts
+    experts = rotary + tokens * (held + value * (2 * c.top_k * d - d + 5 * rows * width)) + copied * width * c.n_experts
     return {"shared expert": (0, 0, shared + routing + tokens * value * d), "experts": (0, 0, experts + routing)}
 
 

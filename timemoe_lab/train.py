@@ -6,12 +6,13 @@ appear whole or not at all."""
 # %% auto #0
 __all__ = ['FULL', 'FACTS', 'BEST', 'TOP', 'ALONE', 'Heartbeat', 'CLOCK', 'MOST_SKIPPED', 'CPU_TOKENS', 'forecast_loss',
            'n_targets', 'learning_rate', 'aux_weight', 'read_windows', 'WindowOrder', 'RunLog', 'is_locked', 'locked',
-           'load_tensors', 'RunFolder', 'step_of', 'start_run', 'versions', 'code_hash', 'git_revision', 'Progress',
-           'checkpoint_name', 'save_checkpoint', 'hardware', 'load_checkpoint', 'random_state', 'set_random_state',
-           'own_random', 'settle', 'take_up', 'put_aside', 'refuse_unsaved', 'pick_device', 'cpu_threads', 'numerics',
-           'precision_context', 'round_to_bf16', 'BF16AdamW', 'make_optimizer', 'check_machine', 'Team', 'Step',
-           'split_batch', 'train_step', 'is_out_of_memory', 'stop_on_signal', 'training_data', 'Batch', 'Ahead',
-           'checksums', 'warnings_at', 'remarks', 'Training', 'train', 'Clock', 'bench_train', 'detach_training']
+           'load_tensors', 'RunFolder', 'start_run', 'versions', 'code_hash', 'git_revision', 'Progress',
+           'checkpoint_name', 'step_of', 'save_checkpoint', 'hardware', 'load_checkpoint', 'random_state',
+           'set_random_state', 'own_random', 'settle', 'take_up', 'put_aside', 'refuse_unsaved', 'pick_device',
+           'cpu_threads', 'numerics', 'precision_context', 'round_to_bf16', 'BF16AdamW', 'make_optimizer',
+           'check_machine', 'Team', 'Step', 'split_batch', 'train_step', 'is_out_of_memory', 'stop_on_signal',
+           'training_data', 'Batch', 'Ahead', 'checksums', 'warnings_at', 'remarks', 'Training', 'train', 'Clock',
+           'bench_train', 'detach_training']
 
 # %% ../nbs/07_train.ipynb #imports
 import errno
@@ -208,9 +209,6 @@ class WindowOrder:
         return [(*self._origins[i][:2], s * self._origins[i][2]) for i, s in self.rows(position, n)[0]]
 
 # %% ../nbs/07_train.ipynb #log-def
-FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk, or the quota
-
-
 class RunLog:
     "The events of a run, and which process writes them."
 
@@ -276,6 +274,9 @@ class RunLog:
             time.sleep(every_s * running)
 
 # %% ../nbs/07_train.ipynb #lock-def
+FULL = (errno.ENOSPC, errno.EDQUOT)  # errors of a disk, or of a quota
+
+
 def is_locked(
     path: Path,  # lock file
 ) -> bool:
@@ -317,7 +318,7 @@ def locked(
         finally:
             file.truncate(0)
 
-
+# %% ../nbs/07_train.ipynb #holder-def
 def _holder(path: Path) -> dict | None:
     "What the lock file says of its holder; None while that is being written."
     try:
@@ -407,8 +408,8 @@ class RunFolder(RunLog):
         model, path = TimeMoE(self.config.model, seed=self.config.train.seed), self.path / "init.safetensors"
         if path.is_file():
             model.load_state_dict(load_tensors(path))
-        model.recompute = self.config.train.recompute
-        return model
+        config = self.config.train
+        return model.use(attention=config.attention, experts=config.experts, recompute=config.recompute)
 
     def model(
         self,
@@ -419,13 +420,6 @@ class RunFolder(RunLog):
         tensors = load_tensors((checkpoint or self.checkpoint()) / "model.safetensors")
         model.load_state_dict(tensors, assign=True)  # in the precision that it was trained in
         return model.eval()
-
-
-def step_of(
-    path: Path,  # of a checkpoint
-) -> int:
-    "The step that a checkpoint's name begins with."
-    return int(path.name.removeprefix("step-").partition("_")[0])
 
 # %% ../nbs/07_train.ipynb #start-run-def
 def start_run(
@@ -534,6 +528,13 @@ def checkpoint_name(
     return name
 
 
+def step_of(
+    path: Path,  # of a checkpoint
+) -> int:
+    "The step that a checkpoint's name begins with."
+    return int(path.name.removeprefix("step-").partition("_")[0])
+
+# %% ../nbs/07_train.ipynb #save-checkpoint-def
 def save_checkpoint(
     run: RunFolder,
     model: TimeMoE,
@@ -772,17 +773,18 @@ def numerics(
 ) -> Iterator[None]:
     "Threads, TF32 and determinism as the recipe asks, within a block."
     tf32, strict = torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
+    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
     if config.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once
         torch.use_deterministic_algorithms(True)
     try:
         with cpu_threads(config.threads):
             yield
     finally:
         torch.set_float32_matmul_precision(tf32)
-        torch.use_deterministic_algorithms(strict)
+        torch.use_deterministic_algorithms(strict, warn_only=lenient)
 
 
 def precision_context(
@@ -1200,7 +1202,7 @@ class Training:
         self.run, self.model, self.optimizer, self.batches, self.team = run, model, optimizer, batches, team
         self.good: Progress | None = None  # after the last step that updated the weights
         self.bar, self._on_log, self._rate = bar, on_log, 0
-        self._then, self._waited_s, self.n_tokens = time.monotonic(), 0.0, 0  # at the last logged step, and since then
+        self._waited_s, self.n_tokens, self.busy_s = 0.0, 0, 0.0  # until the last logged step; in steps since then
 
     def log(
         self,
@@ -1218,12 +1220,12 @@ class Training:
 
     def speed(self) -> dict:
         "Tokens per second, the share of time that steps waited for data, and the most memory that was in use."
-        now = time.monotonic()
-        took, on_gpu = max(now - self._then, 1e-9), self.team.device.type == "cuda"
-        peak = torch.cuda.max_memory_allocated() if on_gpu else getrusage(RUSAGE_SELF).ru_maxrss * 1024
+        device, took = self.team.device, max(self.busy_s, 1e-9)
+        cpu = getrusage(RUSAGE_SELF).ru_maxrss * 1024
+        peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else cpu
         found = {"tokens_per_s": round(self.n_tokens / took), "memory_mb": round(peak / 2**20)}
         found["waiting"] = round((self.batches.waited_s - self._waited_s) / took, 4)
-        self._then, self._waited_s, self.n_tokens, self._rate = now, self.batches.waited_s, 0, found["tokens_per_s"]
+        self._waited_s, self.n_tokens, self.busy_s, self._rate = self.batches.waited_s, 0, 0.0, found["tokens_per_s"]
         return found
 
     def note(
@@ -1237,11 +1239,13 @@ class Training:
 # %% ../nbs/07_train.ipynb #advance-def
 def _advance(training: Training, progress: Progress) -> Progress:
     "One step and its event: every log_every steps, and whenever a value was repaired."
-    config, step, batch = training.run.config.train, progress.step + 1, training.batches.take()
+    config, step, began = training.run.config.train, progress.step + 1, time.monotonic()
+    batch = training.batches.take()
     log = step % config.log_every == 0 or step in (1, config.steps)
     done, size = _fit(training, batch, progress, log)
     progress = replace(progress, step=step, position=batch.position, batch=size)
     training.n_tokens += len(batch.windows) * training.batches.order.window
+    training.busy_s += time.monotonic() - began
     if done.trouble:
         return _skip(training, done, batch, progress)
     if log or done.repaired:
@@ -1291,8 +1295,8 @@ def _skip(training: Training, done: Step, batch: Batch, progress: Progress) -> P
         save_checkpoint(run, training.model, training.optimizer, good)
     training.team.tell(None)  # the others wait for the checkpoint
     raise InputError(
-        f"{run.path}: {MOST_SKIPPED} steps in a row were left out, the last because {done.trouble}; its last good state "
-        f"is kept; look at {shown}; or train again with a lower learning rate"
+        f"{run.path}: {MOST_SKIPPED} steps in a row were left out, the last because {done.trouble}; "
+        f"the last good state is kept; look at {shown}; or train again with a lower learning rate"
     )
 
 # %% ../nbs/07_train.ipynb #beat-def
@@ -1333,21 +1337,20 @@ def train(
     on_log: Callable[[dict], None] | None = None,  # told of each event
     like: RunFolder | None = None,  # a run whose beats and end are repeated, at the same steps
     now: Callable[[], float] = time.monotonic,  # s; the clock of beats and minutes
+    detach: bool = False,  # in a process of its own, with the agent's heartbeat; False comes back at once
 ) -> bool:  # True when it ran to its end, False when it was stopped by a signal
     "Trains from the last checkpoint, or from the start, and leaves a checkpoint."
-    if store.fingerprint != run.facts["data_fingerprint"]:
-        raise InputError(
-            f"{store.path}: its recordings, splits or scale are not those of {run.path}; "
-            "use the store that it was started on"
-        )
+    if detach:
+        if heartbeat or on_log or like:
+            raise ValueError("detach=True: a process of its own has its own heartbeat; follow it with run.follow()")
+        detach_training(run, store.path, device=device, minutes=minutes)
+        return False
+    _refuse_another(run, store)
     config, team = run.config.train, Team.join(device)
     lock = run.lock() if team.main else nullcontext()
     with lock, own_random(config.seed), stop_on_signal() as stop, numerics(config, team.device):
         order, counts = training_data(run, store)
-        agent, logged = run.config.agent, (like or run).events()
-        rhythm = (math.inf, None, None) if like else (agent.every_h, agent.every_steps, minutes)
-        clock = Clock(*rhythm, now=now, replay=[e["step"] for e in logged if e["event"] == "beat"])
-        steps = logged[-1]["step"] if like else config.steps
+        clock, steps = _rhythm(run, like, minutes, now)
         model, optimizer, progress = _take_up(run, team)
         ahead = Ahead(order, progress.position, config.effective_batch, pin=team.device.type == "cuda")
         with ahead as batches, Bar("train", steps, done=progress.step, quiet=not team.main) as bar:
@@ -1361,7 +1364,24 @@ def train(
                 run.log("end", progress.step, loss=progress.loss)
     return last
 
+# %% ../nbs/07_train.ipynb #rhythm-def
+def _refuse_another(run: RunFolder, store: Store) -> None:
+    "Raises `InputError` when the run was started on another store."
+    if store.fingerprint != run.facts["data_fingerprint"]:
+        raise InputError(
+            f"{store.path}: its recordings, splits or scale are not those of {run.path}; "
+            "use the store that it was started on"
+        )
 
+
+def _rhythm(run: RunFolder, like: RunFolder | None, minutes: float | None, now: Callable[[], float]):
+    "The clock of a training, with the beats that were logged, and the step that it ends at."
+    agent, logged = run.config.agent, (like or run).events()
+    rhythm = (math.inf, None, None) if like else (agent.every_h, agent.every_steps, minutes)
+    replay = [e["step"] for e in logged if e["event"] == "beat"]
+    return Clock(*rhythm, now=now, replay=replay), logged[-1]["step"] if like else run.config.train.steps
+
+# %% ../nbs/07_train.ipynb #go-on-def
 def _take_up(run: RunFolder, team: Team) -> tuple[TimeMoE, torch.optim.Optimizer, Progress]:
     "The state that training goes on from; the first process puts the folder in order, the others read what it left."
     config = run.config.train
