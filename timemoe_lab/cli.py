@@ -328,7 +328,8 @@ def _configure(options: argparse.Namespace) -> Config:
     "The preset with the options on top."
     config = preset(options.preset)
     config = replace(config, data=replace(config.data, scope=options.scope, virtual=options.virtual))
-    named = ("seed", "steps", "checkpoint_every", "keep", "optimizer", "deterministic")
+    named = ("seed", "steps", "batch", "accumulation", "recompute")
+    named += ("checkpoint_every", "keep", "optimizer", "deterministic")
     given = {k: getattr(options, k, None) for k in named}
     return replace(config, train=replace(config.train, **{k: v for k, v in given.items() if v is not None}))
 
@@ -715,6 +716,9 @@ def _add_training(add: Callable[..., argparse.ArgumentParser]) -> None:
     length = command.add_mutually_exclusive_group()
     length.add_argument("--steps", **_SHARED["steps"])
     length.add_argument("--minutes", **_SHARED["minutes"])
+    for name, what in (("batch", "windows in a pass"), ("accumulation", "passes in a step")):
+        command.add_argument(f"--{name}", type=_count, metavar="N", help=f"{what} (default: the preset's)")
+    command.add_argument("--recompute", action="store_true", default=None, help="blocks computed again: less memory")
     command.add_argument("--checkpoint-every", type=_count, metavar="N", help="steps (default: the preset's)")
     command.add_argument(
         "--keep", type=_count, metavar="N", help="newest checkpoints between beats that stay (default: all)"

@@ -207,6 +207,12 @@ def _checked(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype)
 
 # %% ../nbs/06_model.ipynb #timemoe-parts-def
+def _swiglu(gate_up: Tensor) -> Tensor:
+    "A gate, above, times what it lets through."
+    gate, up = gate_up.chunk(2, dim=-1)
+    return F.silu(gate) * up
+
+
 def _visible(x: Tensor, keep: Tensor | None, start: int) -> Tensor | None:
     "Which query may look at which key, or None when plain causality is enough."
     n = x.shape[1]
@@ -287,8 +293,7 @@ class TimeMoE(nn.Module):
         start = cache[0][0].shape[2] if cache else 0
         if start + x.shape[1] > self.config.max_positions:
             raise ValueError(f"{start + x.shape[1]} tokens, expected at most max_positions={self.config.max_positions}")
-        gate, emb = self.embed_gate_up(x.unsqueeze(-1)).chunk(2, dim=-1)
-        h_bsd = F.silu(gate) * emb
+        h_bsd = _swiglu(self.embed_gate_up(x.unsqueeze(-1)))
         cos, sin = rotary(x.shape[1], self.config.d_head, base=self.config.rope_base, start=start, device=x.device)
         mask, logits = _visible(x, keep, start), []
         again = self.recompute and torch.is_grad_enabled() and cache is None
@@ -752,7 +757,7 @@ def _counts(config: ModelConfig) -> dict[str, int]:
 def _scoring(config: ModelConfig, job: Job) -> dict[str, tuple[float, float, float]]:
     "By moment: bytes of gradients, of what is kept, and of what passes."
     c, value, d, tokens = config, job.value, config.d_model, job.context * job.batch
-    held = value * (7 * d + 2 * c.n_kv_heads * c.d_head) + 4 * d * job.is_cast  # see the cell above
+    held = value * (5 * d + 2 * c.n_kv_heads * c.d_head) + 4 * d * job.is_cast  # see the cell above
     copied = 2 * 3 * d * job.is_cast  # bytes of bf16 copies, for each hidden feature of an expert
     rotary = 8 * job.context * c.d_head
     shared = rotary + tokens * (held + value * 3 * c.d_ff) + copied * c.d_ff
