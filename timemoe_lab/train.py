@@ -1446,20 +1446,21 @@ class Clock:
         return bool(self._every_steps) and step % self._every_steps == 0
 
 # %% ../nbs/07_train.ipynb #bench-def
-CPU_TOKENS = 4096  # in a pass of `bench_train` on a CPU, at most
+CPU_TOKENS = 2048  # in a step of `bench_train` on a CPU, at most
 
 
 def bench_train(
     config: Config,
     *,
     device: torch.device | str = "cpu",
-    steps: int = 3,  # that are timed, after one that isn't
+    steps: int = 2,  # that are timed, after one that isn't
     progress: Callable[[str], None] = lambda what: None,  # told what is measured
 ) -> list[dict]:  # a row for each loop: tokens/s, share of waiting for data, ratio to the plain one
     "Speed of training, around the plain model and around this one."
     device, length, train = torch.device(device), config.data.context, config.train
-    most = train.batch if device.type == "cuda" else max(1, CPU_TOKENS // length)
-    recipe = replace(train, batch=min(train.batch, most), accumulation=min(2, train.accumulation))
+    recipe = replace(train, accumulation=min(2, train.accumulation))
+    if device.type == "cpu":
+        recipe = replace(train, batch=min(train.batch, max(1, CPU_TOKENS // length)), accumulation=1)
     noise = np.random.default_rng(0).normal(size=(4, 1, 8 * length)).astype(np.float32)
     series = [Normalised(x, np.ones_like(x, bool), 1) for x in noise]
     order, rows = WindowOrder(series, window=length, stride=length // 2, seed=0), []
