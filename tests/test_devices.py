@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from timemoe_lab.agent import beat, frame_of
-from timemoe_lab.config import tiny
+from timemoe_lab.config import UsageError, tiny
 from timemoe_lab.model import BenchHow, TimeMoE, bench_model, from_published
 from timemoe_lab.score import gather
-from timemoe_lab.train import make_optimizer, start_run, train, train_step
+from timemoe_lab.train import check_machine, make_optimizer, start_run, train, train_step
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -29,6 +29,15 @@ def test_a_step_in_bf16_is_close_to_one_in_fp32():
         losses.append(train_step(model, make_optimizer(model, config), batch, **how).huber)
         assert all(p.dtype == torch.float32 for p in model.parameters())  # the weights stay in float32
     assert losses[1] == pytest.approx(losses[0], rel=0.02) and losses[1] != losses[0]
+
+
+def test_a_gpu_without_bf16_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    for given in ({"precision": "bf16"}, {"optimizer": "adamw_bf16"}):
+        config = replace(tiny(), train=replace(tiny().train, **given))
+        check_machine(config, torch.device("cpu"))
+        with pytest.raises(UsageError, match="cuda:0 computes no bfloat16; use precision fp32"):
+            check_machine(config, torch.device("cuda:0"))
 
 
 @pytest.mark.cuda

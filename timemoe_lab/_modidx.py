@@ -188,6 +188,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'timemoe_lab.model._pieces': ('model.html#_pieces', 'timemoe_lab/model.py'),
                                    'timemoe_lab.model._scoring': ('model.html#_scoring', 'timemoe_lab/model.py'),
                                    'timemoe_lab.model._sdpa': ('model.html#_sdpa', 'timemoe_lab/model.py'),
+                                   'timemoe_lab.model._swiglu': ('model.html#_swiglu', 'timemoe_lab/model.py'),
                                    'timemoe_lab.model._time_pass': ('model.html#_time_pass', 'timemoe_lab/model.py'),
                                    'timemoe_lab.model._training': ('model.html#_training', 'timemoe_lab/model.py'),
                                    'timemoe_lab.model._visible': ('model.html#_visible', 'timemoe_lab/model.py'),

@@ -874,6 +874,9 @@ def check_machine(
     if config.train.optimizer == "adamw8bit":
         require(device.type == "cuda", f"--optimizer adamw8bit: works on a GPU, not on {device}; use adamw_bf16")
         _adamw8bit()
+    halves = config.train.precision == "bf16" or config.train.optimizer == "adamw_bf16"
+    able = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    require(able or not halves, f"bf16: {device} computes no bfloat16; use precision fp32 and optimizer adamw")
     with torch.device("meta"):
         TimeMoE(config.model).use(attention=config.train.attention, experts=config.train.experts)
 
