@@ -50,10 +50,21 @@ def evaluation(names, raw, **changes):
     points = [{"name": n, "split": s} | measured(30 + i, threshold=4.0 + i) for i, (n, s) in enumerate(named)]
     checks = [{"name": "weights moved in training", "ok": True, "value": 0.7}]
     return {
-        "kind": "timemoe_lab evaluation", "checkpoint": "step-000020", "preset": "tiny", "mode": "lab", "mask": ["CH4"],
+        "kind": "timemoe_lab evaluation",
+        "checkpoint": "step-000020",
+        "preset": "tiny",
+        "mode": "lab",
+        "mask": ["CH4"],
         "splits": {"train": ["0_t.csv"], "calibration": ["0_c.csv"], "validation": [], "test": names},
-        "n_samples": N * len(names), "n_ignored": 90, "n_unscored": 0, "prevalence": 0.25, "edge_s": 0.05, "rows": rows,
-        "recall_by_class": {"2": {"recall": 0.875, "n_recordings": 1}}, "operating_points": points, "checks": checks,
+        "n_samples": N * len(names),
+        "n_ignored": 90,
+        "n_unscored": 0,
+        "prevalence": 0.25,
+        "edge_s": 0.05,
+        "rows": rows,
+        "recall_by_class": {"2": {"recall": 0.875, "n_recordings": 1}},
+        "operating_points": points,
+        "checks": checks,
         "raw": str(raw),
     } | changes
 
@@ -61,11 +72,22 @@ def evaluation(names, raw, **changes):
 def operating_point(**changes):
     limits = {row: {"point": 4.0, "window": 3.5, "recording": 4.5} for row in ROWS}
     return {
-        "kind": "timemoe_lab operating point", "checkpoint": "step-000020", "mode": "lab", "comparison": ">=",
-        "threshold": 4.0, "window_threshold": 3.5, "window_s": 0.128, "recording_threshold": 4.5,
-        "metric": "largest 0.99 quantile of a healthy recording", "split": "calibration", "n_healthy": 3,
-        "confusion": {"tp": 0, "fp": 9, "fn": 0, "tn": 891}, "promised_recording_fpr": 0.25, "scores_sha256": "feed",
-        "rows": limits, "validation": None,
+        "kind": "timemoe_lab operating point",
+        "checkpoint": "step-000020",
+        "mode": "lab",
+        "comparison": ">=",
+        "threshold": 4.0,
+        "window_threshold": 3.5,
+        "window_s": 0.128,
+        "recording_threshold": 4.5,
+        "metric": "largest 0.99 quantile of a healthy recording",
+        "split": "calibration",
+        "n_healthy": 3,
+        "confusion": {"tp": 0, "fp": 9, "fn": 0, "tn": 891},
+        "promised_recording_fpr": 0.25,
+        "scores_sha256": "feed",
+        "rows": limits,
+        "validation": None,
     } | changes
 
 
@@ -73,9 +95,18 @@ def config_facts(**changes):
     dealt = [("0_t.csv", "train"), ("0_c.csv", "calibration")]
     recordings = [{"name": n, "fingerprint": n, "split": s, "class_id": 0} for n, s in dealt]
     return {
-        "kind": "timemoe_lab run", "config": tiny().to_dict(), "raw": "raw", "store": "store",
-        "data_fingerprint": "cafe", "fs": FS, "channels": ["CH1", "CH4"], "units": ["A", ""], "mask": ["CH4"],
-        "scale": {"mean": [0, 0], "std": [1, 1]}, "recordings": recordings, "versions": {"python": "3.11"},
+        "kind": "timemoe_lab run",
+        "config": tiny().to_dict(),
+        "raw": "raw",
+        "store": "store",
+        "data_fingerprint": "cafe",
+        "fs": FS,
+        "channels": ["CH1", "CH4"],
+        "units": ["A", ""],
+        "mask": ["CH4"],
+        "scale": {"mean": [0, 0], "std": [1, 1]},
+        "recordings": recordings,
+        "versions": {"python": "3.11"},
         "git_revision": "0123abcd",
     } | changes
 
