@@ -255,7 +255,8 @@ def test_the_plain_reference_of_the_benchmark_is_the_same_model(expected):
 
 def test_the_benchmark_measures_each_model_in_a_process_of_its_own():
     how = BenchHow(threads=1, repeats=1)
-    rows = bench_model(tiny().model, how, work=(("forward+backward", 128, "fp32"),))
+    rows = bench_model(tiny().model, how, work=(("forward+backward", 2048, "fp32"),))
+    assert {r["work"] for r in rows} == {"forward+backward 512 fp32"}  # as many tokens as tiny has positions
     assert [r["model"] for r in rows] == ["plain", "fast", "recompute"] and rows[0]["speed"] == 1
     assert all(r["speed"] == rows[0]["seconds"] / r["seconds"] for r in rows)
     assert rows[1]["difference"] < 1e-5 and rows[2]["difference"] == rows[1]["difference"]

@@ -641,8 +641,9 @@ def bench_model(
     progress: Callable[[str], None] = lambda what: None,  # told what is measured
 ) -> list[dict]:  # a row for each work and kind of model
     "Time and memory of a pass, of this model and of its references, in turn; ratios are to the first row of a work."
-    rows = []
-    for one in work or (WORK if how.device == "cpu" else GPU_WORK):
+    rows, most = [], config.max_positions
+    for what, tokens, precision in work or (WORK if how.device == "cpu" else GPU_WORK):
+        one = (what, min(tokens, most), precision)
         name, found = " ".join(map(str, one)), {}
         for kind in ["published"] * bool(how.official) + ["plain", "fast"] + ["recompute"] * (one[0] != "forward"):
             progress(f"{name} {kind}")
