@@ -89,10 +89,10 @@ def test_what_is_written_is_read_back_and_windows_are_slices(tmp_path_factory, l
     generator = np.random.default_rng(len(lengths))
     names = tuple(f"CH{c + 1}" for c in range(n_channels))
     signals = [generator.normal(size=(n_channels, n)).astype(np.float32) for n in lengths]
-    for x in signals:
+    for i, x in enumerate(signals):
         for start, size in gaps:
             x[start % n_channels, start : start + size] = np.nan
-        x[:, :1] = 1.0  # something to score
+        x[:, :1] = 1.0 + i  # something to score; no two recordings are the same
     recordings = [Recording(f"0_{i}.csv", x, 50.0, names, ("A",) * n_channels, 0) for i, x in enumerate(signals)]
     path = tmp_path_factory.mktemp("store") / "s"
     store = write_store(path, recordings, where="here")
@@ -583,9 +583,14 @@ def test_helpers_end_with_their_parent_and_the_rest_is_read_later(many, tmp_path
 
 
 def test_a_helper_that_is_killed_is_one_line_and_the_rest_is_read_later(many, tmp_path):
+    killed = []
+
     def kill_one(name):
-        helpers = [p for p in psutil.Process().children() if "resource_tracker" not in " ".join(p.cmdline())]
-        helpers and helpers[0].kill()
+        living = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE and not killed]
+        helpers = [p for p in living if "resource_tracker" not in " ".join(p.cmdline())]
+        killed.extend(helpers[:1])
+        for helper in helpers[:1]:
+            helper.kill()
 
     with pytest.raises(Stopped, match="killed.*--workers 1") as raised:
         prepare_folder(many[0], tmp_path / "store", workers=2, skip_bad=True, progress=kill_one)
