@@ -57,7 +57,7 @@ def test_gate_weights_are_a_share_of_all_experts_and_survive_large_logits():
     assert weight[0].tolist() == pytest.approx([e[0] / sum(e), e[1] / sum(e)], rel=1e-6)
 
 
-@pytest.mark.parametrize("top_k", [1, 2, 3])
+@pytest.mark.parametrize("top_k", [1, 2, 3, 4])
 def test_the_balance_loss_matches_a_count_by_hand(top_k):
     generator = torch.Generator().manual_seed(top_k)
     logits = [torch.randn(2, 7, 5, generator=generator) for _ in range(3)]

@@ -723,7 +723,7 @@ def _add_training(add: Callable[..., argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--keep", type=_count, metavar="N", help="newest checkpoints between beats that stay (default: all)"
     )
-    command.add_argument("--optimizer", metavar="NAME", help="adamw, adamw8bit or adamw_bf16 (default: adamw)")
+    command.add_argument("--optimizer", metavar="NAME", help="adamw, adamw8bit or adamw_bf16 (default: the preset's)")
     command.add_argument(
         "--deterministic", action="store_true", default=None, help="the same bytes on a GPU too, at a price in time"
     )
