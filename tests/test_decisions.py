@@ -85,7 +85,7 @@ def test_the_balance_loss_matches_a_count_by_hand(top_k):
 def test_aligned_errors_gather_every_forecast_of_a_sample(n, batch):
     model = TimeMoE(tiny().model, seed=1).eval()
     x = np.random.default_rng(n).normal(size=n).astype(np.float32)
-    reading = read_series(model, x, context=256, batch=batch)
+    reading = read_series(model, x[None], context=256, batch=batch)
     size, stride = min(256, n), max(1, min(256, n) // 2)
     starts = sorted({0, *range((n - size) % stride, n - size + 1, stride)})
     ahead = {}
@@ -97,7 +97,7 @@ def test_aligned_errors_gather_every_forecast_of_a_sample(n, batch):
                     ahead[start + t] = {h: f[0, t].numpy() for h, f in out.forecast.items()}
     for row, h in enumerate((1, 8, 32, 64)):
         want = [np.mean([(ahead[t - i][h][i - 1] - x[t]) ** 2 for i in range(1, min(h, t) + 1)]) for t in range(1, n)]
-        assert np.allclose(reading.error[row, 1:], want, rtol=2e-3, atol=1e-5)
+        assert np.allclose(reading.error[0, row, 1:], want, rtol=2e-3, atol=1e-5)
 
 
 @settings(deadline=None)

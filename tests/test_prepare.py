@@ -11,15 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from timemoe_lab import score
-from timemoe_lab.agent import calibrate, evaluate, evaluation_table, frame_of, open_scorer, score_recordings
-from timemoe_lab.agent import test_recordings as unseen_recordings
+from timemoe_lab.agent import calibrate, frame_of, open_scorer, score_recordings
 from timemoe_lab.cli import write_report
 from timemoe_lab.config import SCOPES, Config, DataConfig, InputError, UsageError, config_from_dict, read_json, tiny
+from timemoe_lab.evaluate import evaluate, evaluation_table
+from timemoe_lab.evaluate import test_recordings as unseen_recordings
 from timemoe_lab.model import TimeMoE
 from timemoe_lab.prepare import VIRTUAL, Counts, Frame, Normalised, Scale, as_series, covering_starts, fit_scale
 from timemoe_lab.prepare import in_phase_order, instance, moments, normalise, recording_moments, scale_of
 from timemoe_lab.prepare import virtual_channels
-from timemoe_lab.score import gather, read_series
+from timemoe_lab.score import Space, gather, pack_profile, read_series
 from timemoe_lab.signals import Recording, read_folder
 from timemoe_lab.store import Store, write_store
 from timemoe_lab.train import WindowOrder, make_optimizer, read_windows, start_run, train, train_step, training_data
@@ -123,7 +124,8 @@ def test_what_is_not_finite_before_the_model_gets_no_score_and_is_counted(monkey
 
     monkeypatch.setattr(score, "normalise", spoilt)
     model = TimeMoE(tiny().model, seed=0).eval()
-    evidence = gather(model, recording, frame=frame, config=tiny(), centre=np.zeros((4, 32)))
+    space = Space(np.zeros((4, 32)), np.ones(4), np.zeros(32), np.eye(3, 32))
+    evidence = gather(model, recording, frame=frame, config=tiny(), space=space)
     assert evidence.counts == Counts(repaired=10) and np.isnan(evidence.l1[2, 300:310]).all()
     assert np.isfinite(evidence.l1).sum() == 4 * N - 10 and np.isfinite(evidence.l2).sum() == 4 * N - 10
 
@@ -388,8 +390,11 @@ def test_evaluation_windows_cover_every_sample_and_are_always_the_same(window, s
 
 @pytest.mark.parametrize("n", [256, 257, 300, 511])
 def test_every_sample_of_a_series_is_read(n):
-    reading = read_series(TimeMoE(tiny().model, seed=0).eval(), np.ones(n, np.float32), context=256)
-    assert reading.hidden.shape == (n, 32) and reading.hidden.isfinite().all() and reading.error.isfinite().all()
+    space = Space(np.zeros((1, 32)), np.ones(1), np.zeros(32), np.eye(32))
+    model = TimeMoE(tiny().model, seed=0).eval()
+    reading = read_series(model, np.ones((1, n), np.float32), context=256, hop=1, space=space)
+    assert reading.hidden.shape == (1, n, 32) and reading.n.all() and reading.hidden[0].any(axis=1).all()
+    assert np.isfinite(reading.hidden).all() and np.isfinite(reading.error).all()
 
 
 def test_a_recording_of_exactly_one_window_trains_and_is_scored(tmp_path):
@@ -466,8 +471,8 @@ def test_faults_and_labels_never_touch_scale_training_or_profile(tmp_path, mixed
     assert np.array_equal(*windows)
     model = TimeMoE(config.model, seed=0).eval()
     found = [calibrate(model, s, frame=frame_of(run), config=config) for run, s in zip(runs, stores)]
-    assert np.array_equal(found[0].profile.centre, found[1].profile.centre)
-    assert np.array_equal(found[0].profile.lab.whiten, found[1].profile.lab.whiten)
+    assert np.array_equal(found[0].profile.space.centre, found[1].profile.space.centre)
+    assert pack_profile(found[0].profile) == pack_profile(found[1].profile)
     assert {k: astuple(v) for k, v in found[0].thresholds.items()} == {
         k: astuple(v) for k, v in found[1].thresholds.items()
     }

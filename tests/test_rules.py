@@ -17,7 +17,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted(ROOT.glob("nbs/*.ipynb"))
 MODULES = sorted(file for file in ROOT.glob("timemoe_lab/*.py") if not file.name.startswith("_"))
-NUMBERS = {notebook.stem[3:]: int(notebook.stem[:2]) for notebook in NOTEBOOKS if int(notebook.stem[:2]) < 20}
+ROOMS = sorted(notebook.stem for notebook in NOTEBOOKS if int(notebook.stem[:2]) < 20)  # equal numbers go by name
+NUMBERS = {stem[3:]: number for number, stem in enumerate(ROOMS)}
 PICTURES = {"matplotlib", "plotly", "ipywidgets", "anywidget"}
 NOTEBOOK_PACKAGES = PICTURES | {"IPython", "jupyterlab", "nbdev", "fastcore", "tsdownsample"}
 WIDTH = 120

@@ -6,7 +6,7 @@ appear whole or not at all."""
 # %% auto #0
 __all__ = ['FULL', 'FACTS', 'BEST', 'TOP', 'ALONE', 'Heartbeat', 'CLOCK', 'MOST_SKIPPED', 'CPU_TOKENS', 'forecast_loss',
            'n_targets', 'learning_rate', 'aux_weight', 'read_windows', 'WindowOrder', 'RunLog', 'is_locked', 'locked',
-           'load_tensors', 'RunFolder', 'start_run', 'versions', 'code_hash', 'git_revision', 'Progress',
+           'load_tensors', 'RunFolder', 'start_run', 'scope_for', 'versions', 'code_hash', 'git_revision', 'Progress',
            'checkpoint_name', 'step_of', 'save_checkpoint', 'hardware', 'load_checkpoint', 'random_state',
            'set_random_state', 'own_random', 'settle', 'take_up', 'put_aside', 'refuse_unsaved', 'pick_device',
            'cpu_threads', 'numerics', 'precision_context', 'round_to_bf16', 'BF16AdamW', 'make_optimizer',
@@ -69,6 +69,7 @@ from timemoe_lab.config import (
 from .model import Output, TimeMoE, plain
 from .moe import DEAD_SHARE, load_balancing_loss, summarise_routing
 from .prepare import Counts, Normalised, guard, instance, normalise, shared_scale, training_starts
+from .signals import phase_channels
 from .store import Store
 
 # %% ../nbs/07_train.ipynb #loss-def
@@ -431,6 +432,8 @@ def start_run(
 ) -> RunFolder:
     "A new run folder with its config.json."
     out = check_new(out, besides=("raw", "store"))
+    if config.data.scope == "auto":
+        config = replace(config, data=replace(config.data, scope=scope_for(store.channels, store.mask)))
     frame = store.frame(config.data)
     if config.data.scope == "shared":
         shared_scale(frame)  # says so now, not after the folder was made, when there are no three currents
@@ -458,6 +461,15 @@ def start_run(
         _keep_init(out / "init.safetensors", init, config)
     write_json(out / "config.json", facts)
     return RunFolder(out)
+
+# %% ../nbs/07_train.ipynb #scope-for-def
+def scope_for(
+    channels: tuple[str, ...],
+    mask: tuple[str, ...],  # channels that take no part
+) -> str:  # one of SCOPES
+    "What `auto` stands for."
+    phases = phase_channels(channels)
+    return "train" if phases is None or any(channels[i] in mask for i in phases) else "window"
 
 
 def _check_lengths(store: Store, config: Config) -> None:

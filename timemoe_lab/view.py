@@ -33,9 +33,9 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from .agent import BEAT_COLUMNS, Points, about_counts, about_mask, frame_of, pool_points
 from .config import InputError, atomic_path, literal, read_json
+from .evaluate import BASELINE
 from .moe import DEAD_SHARE
 from .prepare import Frame, as_series
-from .score import BASELINE
 from .signals import Recording, apply_label, conform, labelled, list_files, read, read_labels, stem_of
 from .threshold import Sweep, confusion, sweep
 from .train import RunFolder
@@ -926,9 +926,17 @@ def designs(
         "`lab` is the default design, `spec` the specification's formula, `random` a coin's score, for scale. "
         "A dash is undefined: an area needs both healthy and faulty ones, recall a faulty one, FPR a healthy one."
     )
-    return paragraph(in_words(m.result, m.beta)) + tables[0] + paragraph(legend, "soft") + tables[1] + tables[2]
+    told = " ".join(v["text"] for v in m.result.get("verdicts", []))
+    return (
+        paragraph(in_words(m.result, m.beta))
+        + (paragraph(told) if told else "")
+        + tables[0]
+        + paragraph(legend, "soft")
+        + tables[1]
+        + tables[2]
+    )
 
-
+# %% ../nbs/11_view.ipynb #in-words-def
 def in_words(
     result: dict,  # content of evaluation.json
     beta: str,  # key of F-beta, such as "f0.5"
@@ -936,6 +944,8 @@ def in_words(
     "Whether the design in force is better than the baseline."
     rows = {r["name"]: r for r in result["rows"]}
     mode, found = result["mode"], {"better than": [], "worse than": [], "level with": []}
+    if BASELINE not in rows:
+        return f"Without the row {BASELINE} nothing is said of what {mode} is worth."
     for level, name in (("point", "samples"), ("window", "windows")):
         for key, title in ((beta, beta.upper()), ("roc_auc", "ROC-AUC")):
             a, b = rows[mode][level][key], rows[BASELINE][level][key]

@@ -1,0 +1,446 @@
+"Evaluation: controls and metrics against brute force; labels and test recordings reach no score and no threshold."
+
+import json
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import make_run
+from scipy.signal import lfilter
+from scipy.stats import kurtosis, skew
+from sklearn.covariance import ledoit_wolf
+from sklearn.metrics import average_precision_score, f1_score, fbeta_score, roc_auc_score
+
+from timemoe_lab.agent import open_scorer, thresholds_of
+from timemoe_lab.cli import main
+from timemoe_lab.config import InputError, read_json, tiny
+from timemoe_lab.evaluate import (
+    BASELINE,
+    COIN,
+    CONTROLS,
+    NO_MODEL,
+    UNTRAINED,
+    Kept,
+    Outcome,
+    _resampled_classes,
+    calibrate_control,
+    choose_rows,
+    class_areas,
+    cut_windows,
+    evaluate,
+    evaluation_table,
+    find_store,
+    fit_autoregression,
+    fit_control,
+    fit_mahalanobis,
+    folds_of,
+    in_parts,
+    log_psd,
+    open_panel,
+    points_of,
+    simulated,
+    statistics,
+    trials,
+    with_noise,
+)
+from timemoe_lab.evaluate import test_recordings as unseen_recordings
+from timemoe_lab.prepare import Counts, normalise
+from timemoe_lab.signals import Recording, read_folder
+from timemoe_lab.store import Store, write_store
+
+LEAN = ("lab", "spec", BASELINE, COIN)
+
+
+@pytest.fixture(scope="module")
+def whole(trained, raw):
+    "The evaluation of the shared run with every row."
+    return evaluate(open_scorer(trained.path), read_folder(raw), where=raw)
+
+
+@pytest.fixture(scope="module")
+def seen(trained, raw):
+    "What the panel of the shared run says of its test recordings, at the raw rate."
+    scorer = open_scorer(trained.path)
+    panel = open_panel(scorer, find_store(trained))
+    found = [(r, panel.score(r, where=raw)) for r in unseen_recordings(trained, read_folder(raw), where=raw)]
+    return SimpleNamespace(panel=panel, found=found)
+
+
+# Controls
+
+
+def test_windows_are_those_that_hidden_states_are_pooled_over():
+    x = np.arange(2 * 103.0).reshape(2, 103)
+    got = cut_windows(x, hop=10, size=40)
+    starts = [0, 10, 20, 30, 40, 50, 60, 63]  # 11 cells, 4 in a window; the last one ends with the series
+    assert got.shape == (2, 8, 40) and all(np.array_equal(got[:, i], x[:, s : s + 40]) for i, s in enumerate(starts))
+
+
+def test_features_of_a_window_are_those_of_textbooks():
+    w = np.random.default_rng(0).normal(2, 3, size=64)
+    got = statistics(w[None, None])[0, 0]
+    rms = np.sqrt(np.mean(w**2))
+    crossings = sum((a > w.mean()) != (b > w.mean()) for a, b in zip(w[:-1], w[1:]))
+    want = [w.mean(), w.std(), skew(w), kurtosis(w), abs(w).max() / rms, w.max() - w.min(), crossings]
+    assert np.allclose(got, want)
+    dft = [abs(sum(w * np.hanning(64) * np.exp(-2j * np.pi * k * np.arange(64) / 64))) ** 2 for k in range(33)]
+    assert np.allclose(log_psd(w[None, None])[0, 0], np.log(dft), rtol=1e-6)
+
+
+def test_the_mahalanobis_control_is_the_formula():
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(300, 5)) @ rng.normal(size=(5, 5)) + 3
+    z = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    inverse = np.linalg.inv(ledoit_wolf(z, assume_centered=True)[0])
+    assert np.allclose(fit_mahalanobis(rows)(rows), [np.sqrt(v @ inverse @ v) for v in z])
+
+
+def test_the_autoregression_finds_the_coefficients_and_what_they_leave():
+    x = lfilter([1], [1, -1.2, 0.5], np.random.default_rng(2).normal(size=60_000))
+    windows = x.reshape(-1, 200)
+    r = [np.mean((windows[:, k:] - x.mean()) * (windows[:, : 200 - k] - x.mean())) for k in range(33)]
+    taps = np.linalg.solve(np.array([[r[abs(i - j)] for j in range(32)] for i in range(32)]), r[1:])
+    assert np.allclose(taps[:2], [1.2, -0.5], atol=0.03)
+    centred = windows[7] - x.mean()
+    left = [centred[t] - sum(taps[k] * centred[t - 1 - k] for k in range(32)) for t in range(32, 200)]
+    assert fit_autoregression(windows)(windows[7:8])[0] == pytest.approx(np.log(np.mean(np.square(left))), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_control_thresholds_come_from_recordings_that_the_control_has_not_seen(trained, seen, name):
+    store, frame, config = find_store(trained), seen.panel.scorer.frame, trained.config
+    healthy = [store.recording(i) for i in store.members("train", "calibration")]
+    given = [normalise(r, frame=frame, config=config.data) for r in healthy]
+    read = [CONTROLS[name].read(g, frame=frame, config=config) for g in given]
+    scores = []
+    for i, recording in enumerate(healthy):
+        others = fit_control(CONTROLS[name], read[:i] + read[i + 1 :])
+        scores.append(others.score(recording, given[i], frame=frame, config=config))
+    want = thresholds_of(scores, fs=frame.fs, config=config)
+    got = calibrate_control(CONTROLS[name], healthy, given, frame=frame, config=config)[1]
+    assert asdict(got) == pytest.approx(asdict(want)) and asdict(seen.panel.thresholds[name]) == asdict(got)
+    inside = fit_control(CONTROLS[name], read)
+    flattered = [inside.score(r, g, frame=frame, config=config) for r, g in zip(healthy, given)]
+    assert asdict(thresholds_of(flattered, fs=frame.fs, config=config)) != asdict(want)
+
+
+def test_every_recording_is_left_out_once():
+    for n in (2, 12, 13, 84):
+        folds = folds_of(n)
+        assert sorted(np.concatenate(folds).tolist()) == list(range(n)) and len(folds) == (n if n <= 12 else 10)
+
+
+def test_a_control_sees_neither_masked_channels_nor_missing_samples(seen, trained):
+    scorer, (recording, _) = seen.panel.scorer, seen.found[0]
+    masked = replace(scorer.frame, mask=("CH4",))
+    given = normalise(recording, frame=masked, config=trained.config.data)
+    for name, control in CONTROLS.items():
+        signal = recording.signal.copy()
+        signal[3] = 7
+        other = normalise(replace(recording, signal=signal), frame=masked, config=trained.config.data)
+        assert np.array_equal(*(control.read(g, frame=masked, config=trained.config) for g in (given, other))), name
+    signal = recording.signal.copy()
+    signal[:, 8000:10_000] = np.nan
+    gap = seen.panel.score(replace(recording, signal=signal), where="")
+    given = normalise(replace(recording, signal=signal), frame=scorer.frame, config=trained.config.data)
+    first = np.arange(20_000 // 160 - 7) * 16  # first samples of the windows of 128, at 1 kHz
+    hurt = (first + 128 > 800) & (first < 1000)
+    got = CONTROLS["statistics + kNN"].read(given, frame=scorer.frame, config=trained.config)[0]
+    assert len(got) == len(first) and np.array_equal(np.isnan(got).all(axis=1), hurt)
+    for name in CONTROLS:
+        assert np.isnan(gap[name].score[8000:10_000]).all() and np.isfinite(gap[name].score[:6000]).all(), name
+
+
+def test_untrained_weights_are_those_that_training_began_with(seen, trained):
+    fresh, used = trained.untrained().state_dict(), seen.panel.untrained.model.state_dict()
+    assert all(np.array_equal(fresh[k].numpy(), used[k].numpy()) for k in fresh)
+    assert any(not np.array_equal(v.numpy(), fresh[k].numpy()) for k, v in seen.panel.scorer.model.state_dict().items())
+    assert not np.array_equal(seen.found[0][1][UNTRAINED].score, seen.found[0][1]["lab"].score)
+    assert asdict(seen.panel.thresholds[UNTRAINED]) != asdict(seen.panel.thresholds["lab"])
+
+
+# Numbers
+
+
+def test_every_row_is_measured_as_scikit_learn_measures_it(seen, whole):
+    rows = {r["name"]: r for r in whole["rows"]}
+    assert set(rows) >= {"lab", "spec", UNTRAINED, NO_MODEL, *CONTROLS, COIN} and whole["left_out"] == ()
+    for name, row in rows.items():
+        scores, labels = [], []
+        for recording, found in seen.found:
+            keep = np.ones(recording.n_samples, bool)
+            for edge in np.flatnonzero(np.diff(recording.label.astype(int))) + 1:
+                keep[edge - 500 : edge + 500] = False
+            scores.append(found[name].score[keep]), labels.append(recording.label[keep])
+        score, label = np.concatenate(scores), np.concatenate(labels)
+        known = np.isfinite(score)
+        score, label, point = score[known], label[known], row["point"]
+        assert point["n"] == known.sum() and point["n_unscored"] == (~known).sum()
+        if name in LEAN:  # the raw rate takes time
+            assert point["roc_auc"] == pytest.approx(roc_auc_score(label, score), abs=1e-9), name
+            assert point["pr_auc"] == pytest.approx(average_precision_score(label, score), abs=1e-9), name
+        alarm = score >= point["threshold"]
+        assert point["f1"] == pytest.approx(f1_score(label, alarm)) and point["fp"] == (alarm & ~label).sum(), name
+
+
+def test_classes_conditions_and_delays_are_counted_one_by_one(seen, whole):
+    rows = {r["name"]: r for r in whole["rows"]}
+    for name in ("lab", BASELINE, COIN):
+        limit, row = seen.panel.thresholds[name], rows[name]
+        score = {r.name: found[name].recording_score for r, found in seen.found}
+        healthy = [score[r.name] for r, _ in seen.found if r.class_id == 0]
+        areas = {}
+        for c in (5, 6):
+            mine = [score[r.name] for r, _ in seen.found if r.class_id == c]
+            won = [(a > b) + 0.5 * (a == b) for a in mine for b in healthy]
+            areas[str(c)] = np.mean(won)
+            alarmed = np.mean([v >= limit.recording for v in mine])
+            assert row["recall_by_class"][str(c)]["recording"]["recall"] == pytest.approx(alarmed)
+        assert row["recording"]["roc_auc_by_class"] == pytest.approx(areas)
+        assert row["recording"]["class_roc_auc"] == pytest.approx(np.mean(list(areas.values())))
+        assert list(row["by_condition"]) == ["60 Hz, 100 %"]
+        false = np.mean([v >= limit.recording for v in healthy])
+        assert row["by_condition"]["60 Hz, 100 %"]["recording"]["fpr"] == pytest.approx(false)
+        delays = []
+        for recording, found in seen.found:
+            for start, end in recording.faults:
+                hit = [t for t in range(start, end) if found[name].score[t] >= limit.point]
+                delays += [(hit[0] - start) / 10_000] if hit else []
+        assert row["point"]["detection_delay_s"] == (pytest.approx(np.median(delays)) if delays else None)
+
+
+def test_intervals_hold_the_value_and_differences_are_told_in_words(whole):
+    for row in whole["rows"]:
+        low, high = row["intervals"]["point"]["f1"]
+        assert low - 1e-9 <= row["point"]["f1"] <= high + 1e-9
+    against = {v["against"] for v in whole["verdicts"]}
+    assert against == {NO_MODEL, BASELINE, UNTRAINED}
+    for v in whole["verdicts"]:
+        assert v["better"] == (v["interval"][0] > 0)
+        word = "better" if v["better"] else "worse" if v["interval"][1] < 0 else "not better"
+        assert v["text"].startswith(f"lab is {word} than {v['against']}") and v["text"] in evaluation_table(whole)
+
+
+def test_operating_points_name_the_split_they_saw(trained, raw, whole, seen):
+    named = {p["name"]: p for p in whole["operating_points"]}
+    assert [p["split"] for p in whole["operating_points"]][1:] == ["validation", "validation", "test"]
+    assert named["oracle F0.5"]["f0.5"] == max(p["f0.5"] for p in named.values())
+    scorer, store = open_scorer(trained.path), find_store(trained)
+    score, label = [], []
+    for recording in map(store.recording, store.members("validation")):
+        keep = np.ones(recording.n_samples, bool)
+        for edge in np.flatnonzero(np.diff(recording.label.astype(int))) + 1:
+            keep[edge - 500 : edge + 500] = False
+        score.append(scorer.rows(recording)["lab"].score[keep]), label.append(recording.label[keep])
+    score, label = np.concatenate(score), np.concatenate(label)
+    cost = lambda t: 2 * ((score >= t) & ~label).sum() + ((score < t) & label).sum()
+    tried = np.unique(np.quantile(score, np.linspace(0, 1, 500), method="nearest"))
+    assert cost(named["validation cost"]["threshold"]) <= min(map(cost, tried)) + 20  # counted at the model's rate
+    assert {p["name"] for p in whole["recording_points"]} == set(named)
+
+
+def made_up(name, score, label, class_id, whole):
+    "A recording of which every sample is evaluated."
+    kept = Kept(score, (score, label), whole, (0, 1.0), np.zeros(0))
+    counts = np.array([~label, label], np.int32)
+    return Outcome(name, class_id, "", bool(label.any()), len(score), label, counts, 0, Counts(), {"lab": kept})
+
+
+def test_thresholds_of_validation_and_oracle_are_the_best_of_all():
+    rng, made = np.random.default_rng(0), {}
+    for split in ("validation", "test"):
+        label = rng.random((5, 80)) < 0.15
+        score = (rng.normal(size=label.shape) + label).round(1).astype(np.float32)
+        made[split] = [made_up(str(i), s, y, 1, 0.0) for i, (s, y) in enumerate(zip(score, label))]
+    point = {"split": "calibration", "rows": {"lab": {"point": 1.0, "recording": 1.0}}}
+    scorer = SimpleNamespace(point=point, run=SimpleNamespace(config=tiny()))
+    got = {p["name"]: p for p in points_of("lab", made["test"], made["validation"], scorer=scorer)}
+    score = np.concatenate([t.rows["lab"].score for t in made["validation"]])
+    label = np.concatenate([t.label for t in made["validation"]])
+    cost = {t: 2 * (~label & (score >= t)).sum() + (label & (score < t)).sum() for t in {*score, 99.0}}
+    assert cost[got["validation cost"]["threshold"]] == min(cost.values())
+    for name, split in (("validation F0.5", "validation"), ("oracle F0.5", "test")):
+        score = np.concatenate([t.rows["lab"].score for t in made[split]])
+        label = np.concatenate([t.label for t in made[split]])
+        best = max(fbeta_score(label, score >= t, beta=0.5) for t in {*score})
+        assert fbeta_score(label, score >= got[name]["threshold"], beta=0.5) == pytest.approx(best)
+    assert got["oracle F0.5"]["f0.5"] == pytest.approx(best) and got["calibration"]["threshold"] == 1.0
+
+
+def test_recordings_that_score_alike_are_half_right():
+    tested = [made_up(str(i), np.zeros(4, "f"), np.full(4, i > 3), int(i > 3), 2.0) for i in range(8)]
+    whole = np.full(8, 2.0)
+    assert (_resampled_classes(whole, tested) == 0.5).all()
+    whole[4:] = [1.0, 3.0, 2.0, 2.0]
+    assert class_areas(whole, tested) == {"1": 0.5} and abs(_resampled_classes(whole, tested).mean() - 0.5) < 0.02
+
+
+def test_the_table_and_the_json_say_the_same(trained, raw, capsys):
+    assert main(["evaluate", str(trained.path), str(raw), "--rows", "lab,log,random", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [r["name"] for r in result["rows"]] == ["lab", BASELINE, COIN]
+    assert read_json(trained.path / "evaluation.json")["rows"] == result["rows"]
+    assert main(["evaluate", str(trained.path), str(raw), "--rows", "nobody"]) == 2
+    assert "--rows nobody" in capsys.readouterr().err
+
+
+def test_without_the_store_controls_are_left_out_and_a_line_says_so(trained, raw, store, monkeypatch, tmp_path, capsys):
+    scorer = open_scorer(trained.path)
+    monkeypatch.setitem(scorer.run.facts, "store", str(tmp_path / "gone"))
+    result = evaluate(scorer, read_folder(raw), where=raw)
+    assert {r["name"] for r in result["rows"]}.isdisjoint(CONTROLS) and set(result["left_out"]) == {
+        UNTRAINED,
+        *CONTROLS,
+    }
+    assert "Left out" in evaluation_table(result)
+    other = write_store(tmp_path / "other", [r for r in read_folder(raw) if r.class_id == 0], where="raw")
+    assert main(["evaluate", str(trained.path), str(raw), "--store", str(other.path)]) == 1
+    assert "not the recordings" in capsys.readouterr().err
+    assert choose_rows("all", scorer) is None
+
+
+# Leaks
+
+
+def wavy(name, *, odd, seed, class_id=None, split=None, n=1500):
+    "Three currents at 1 kHz; an odd one has a phase with 10 % less."
+    rng, t = np.random.default_rng(seed), np.arange(n) / 1000
+    angle = 2 * np.pi * 50 * t + rng.random() * 6
+    x = np.stack([a * np.sin(angle + s) for a, s in zip((1, 0.9 if odd else 1, 1), (0, -2.0944, 2.0944))])
+    x = (rng.normal(1, 0.01) * x + rng.normal(0, 0.02, x.shape)).astype(np.float32)
+    return Recording(name, x, 1000.0, ("CH1", "CH2", "CH3"), ("A",) * 3, class_id, split=split)
+
+
+def a_set(order):
+    "Eight healthy recordings, and twelve odd ones whose classes and intervals are dealt out in this order."
+    found = [wavy(f"0_h{i}.csv", odd=False, seed=i, class_id=0) for i in range(8)]
+    for i, j in enumerate(order):
+        faults = ((100 + 30 * j, 900 + 30 * j),)
+        found.append(replace(wavy(f"{i}.csv", odd=True, seed=50 + i, class_id=1 + j % 6, split="test"), faults=faults))
+    return found
+
+
+@pytest.fixture(scope="module")
+def lean_config():
+    config = tiny()
+    return replace(config, train=replace(config.train, steps=20, warmup=4, aux_warmup=8))
+
+
+def test_permuting_fault_labels_changes_no_score_and_no_threshold(tmp_path, lean_config):
+    told = []
+    for name, order in (("as is", range(12)), ("permuted", np.random.default_rng(3).permutation(12))):
+        recordings = a_set(order)
+        made = write_store(tmp_path / f"{name} store", recordings, where="raw")
+        run = make_run(tmp_path / name, made, lean_config)
+        rows = ("lab", "spec", NO_MODEL, BASELINE, "AR", COIN)
+        result = evaluate(open_scorer(run.path), recordings, where=tmp_path, rows=rows)
+        arrays = {
+            r.name: dict(np.load(run.path / "scores" / f"{r.name.removesuffix('.csv')}.npz"))
+            for r in recordings
+            if r.class_id
+        }
+        files = [(run.path / f).read_bytes() for f in ("profile.safetensors", "operating_point.json")]
+        limits = {
+            r["name"]: [r[level]["threshold"] for level in ("point", "window", "recording")] for r in result["rows"]
+        }
+        told.append((arrays, files, limits, result["rows"][0]["point"]["roc_auc"]))
+    assert told[0][1] == told[1][1] and told[0][2] == told[1][2]
+    assert all(
+        np.array_equal(v, told[1][0][n][k], equal_nan=v.dtype.kind == "f")
+        for n, a in told[0][0].items()
+        for k, v in a.items()
+    )
+    assert told[0][3] != told[1][3]  # the labels themselves are counted, of course
+
+
+def test_deleting_the_test_recordings_changes_no_byte_of_profile_and_threshold(tmp_path, lean_config):
+    recordings, files = a_set(range(12)), []
+    splits = {e.name: e.split for e in write_store(tmp_path / "dealt", recordings, where="raw").entries}
+    given = [replace(r, split=splits[r.name]) for r in recordings]
+    for name, kept in (("all", given), ("less", [r for r in given if r.split != "test"])):
+        run = make_run(tmp_path / name, write_store(tmp_path / f"{name} store", kept, where="raw"), lean_config)
+        files.append([(run.path / f).read_bytes() for f in ("profile.safetensors", "operating_point.json")])
+        rows = ("lab", NO_MODEL, BASELINE, UNTRAINED)
+        panel = open_panel(open_scorer(run.path), Store(tmp_path / f"{name} store"), rows=rows)
+        files[-1].append({k: asdict(v) for k, v in panel.thresholds.items()})
+    assert files[0] == files[1]
+
+
+def test_a_recording_in_two_splits_is_refused(tmp_path):
+    twice = a_set(range(2))
+    twice.append(replace(twice[0], name="0_twin.csv", split="test"))
+    with pytest.raises(InputError, match="0_twin.csv"):
+        write_store(tmp_path / "store", twice, where="raw")
+
+
+def test_a_run_on_shuffled_labels_is_at_chance(tmp_path, lean_config):
+    odd = np.arange(60) % 2 == 1
+    areas = {}
+    for name, label in (("true", odd), ("shuffled", np.random.default_rng(1).permutation(odd))):
+        recordings, n_healthy = [], 0
+        for i, (is_odd, says_odd) in enumerate(zip(odd, label)):
+            n_healthy += not says_odd
+            split = "test" if says_odd or n_healthy > 12 else "train" if n_healthy <= 8 else "calibration"
+            recordings.append(wavy(f"{i}.csv", odd=is_odd, seed=i, class_id=int(says_odd), split=split, n=600))
+        run = make_run(tmp_path / name, write_store(tmp_path / f"{name} store", recordings, where="raw"), lean_config)
+        rows = evaluate(open_scorer(run.path), recordings, where=tmp_path, rows=("lab", NO_MODEL))["rows"]
+        areas[name] = [r["recording"]["roc_auc"] for r in rows]
+    assert min(areas["true"]) > 0.95
+    assert all(abs(a - 0.5) < 0.2 for a in areas["shuffled"])
+
+
+# The sets of bench detect
+
+
+def test_noise_is_a_share_of_every_channel_and_the_seed_decides_it():
+    recording = wavy("0_a.csv", odd=False, seed=0, class_id=0, n=20_000)
+    recording.signal[1] *= 10
+    (loud,), (again,) = (list(with_noise([recording], 0.3, seed=4)) for _ in range(2))
+    added = (loud.signal - recording.signal).std(axis=1) / recording.signal.std(axis=1)
+    assert np.allclose(added, 0.3, atol=0.01) and np.array_equal(loud.signal, again.signal)
+    assert next(iter(with_noise([recording], 0.0, seed=4))) is recording
+
+
+def test_a_healthy_beginning_trains_and_calibrates_and_is_never_tested():
+    head, rest = wavy("0_a.csv", odd=False, seed=0, class_id=0), wavy("1_a.csv", odd=True, seed=1, class_id=1)
+    train, calibration, test = in_parts([head, rest])
+    assert [r.split for r in (train, calibration, test)] == ["train", "calibration", "test"]
+    assert np.array_equal(np.concatenate([train.signal, calibration.signal], axis=1), head.signal)
+
+
+def test_the_campaign_splits_every_condition_alike():
+    few = list(simulated(1, freqs=(50,), loads=(0, 100), seconds=0.05))
+    count = lambda split, c, load: sum((r.split, bool(r.class_id), r.load_pct) == (split, c, load) for r in few)
+    for load in (0, 100):
+        assert [count(s, False, load) for s in ("train", "calibration", "test")] == [8, 4, 8]
+        assert count("test", True, load) == 18 and count("train", True, load) == 0
+
+
+@pytest.mark.slow
+def test_bench_detect_runs_the_whole_chain_on_a_folder(tmp_path, capsys):
+    folder = tmp_path / "itsc"
+    folder.mkdir()
+    rows = ["file,class_id,fault_start,fault_end"]
+    for i in range(6):
+        recording = wavy(f"{int(i > 2)}_r{i}.csv", odd=i > 2, seed=i)
+        lines = [",".join(f"{v:.6f}" for v in (t / 1000, *recording.signal[:, t])) for t in range(1500)]
+        (folder / recording.name).write_text("\n".join(["TIME,CH1,CH2,CH3", *lines]))
+        rows += [f"{recording.name},1,500,1000"] if i > 2 else []
+    (folder / "labels.csv").write_text("\n".join(rows))
+    command = ["bench", "detect", "itsc", "--data", str(folder), "--steps", "20", "--noise", "0.1", "--rows", "lab,log"]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["trials"]
+    assert len(found) == 2 and all(t["kind"] == "timemoe_lab evaluation" for t in found.values())
+    assert main(["bench", "detect"]) == 2 and main(["bench", "detect", "ucr"]) == 2
+
+
+def test_series_of_ucr_have_a_run_each(tmp_path):
+    names = ["115_UCR_Anomaly_X_400_510_560", "116_UCR_Anomaly_Y_600_700_710"]
+    series = np.random.default_rng(0).normal(size=(2, 1000)).astype(np.float32)
+    np.savez(tmp_path / "ucr.npz", **dict(zip(names, [series[0, :990], series[1]])))  # of unequal length
+    found = trials("ucr", tmp_path, config=tiny())
+    assert [t.name for t in found] == names
+    train, calibration, test = found[1].recordings()
+    assert np.array_equal(train.signal[0], series[1, :400]) and calibration.n_samples == 200
+    assert test.faults == ((99, 110),) and test.n_samples == 400
