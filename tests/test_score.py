@@ -1,0 +1,203 @@
+"The parts of a score: what they see, what they are fitted on, and that they can be taken apart."
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from timemoe_lab.config import InputError, ScoreConfig, UsageError, tiny
+from timemoe_lab.model import TimeMoE
+from timemoe_lab.prepare import Frame, Scale, normalise
+from timemoe_lab.score import (
+    distances,
+    fit_profile,
+    gather,
+    learn_space,
+    load_profile,
+    merge,
+    pack_profile,
+    read_series,
+    score_recording,
+    to_samples,
+)
+from timemoe_lab.signals import Recording
+
+FS, N = 1000.0, 2000
+CHANNELS = ("CH1", "CH2", "CH3")
+FRAME = Frame(FS, CHANNELS, ("A",) * 3, (), Scale((0.0,) * 3, (0.7,) * 3))
+CONFIG = replace(tiny(), data=replace(tiny().data, scope="window"))
+
+
+def motor(seed, *, amplitude=1.0, hz=50.0, drop=1.0, channels=CHANNELS):
+    "Three noisy currents whose unbalance scatters a little; phase 2 is `drop` times as large."
+    g = np.random.default_rng(seed)
+    t, phase = np.arange(N) / FS, g.random() * 2 * np.pi
+    x = amplitude * np.stack([np.sin(2 * np.pi * hz * t + phase - k * 2 * np.pi / 3) for k in range(3)])
+    x *= 1 + 0.002 * g.normal(size=(3, 1))
+    x[1] *= drop
+    signal = (x + 0.02 * g.normal(size=x.shape)).astype(np.float32)
+    return Recording(f"{int(drop != 1)}_{seed}.csv", signal, FS, channels, ("A",) * 3, int(drop != 1))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return TimeMoE(tiny().model, seed=0).eval()
+
+
+@pytest.fixture(scope="module")
+def space(model):
+    seen = [normalise(motor(i), frame=FRAME, config=CONFIG.data) for i in range(3)]
+    return learn_space(model, seen, config=CONFIG.data)
+
+
+@pytest.fixture(scope="module")
+def evidence(model, space):
+    return [gather(model, motor(i), frame=FRAME, config=CONFIG, space=space) for i in range(12)]
+
+
+def fit(trained, kept, space, **score):
+    return fit_profile(trained, kept, space=space, fs=FS, config=replace(CONFIG.score, **score))
+
+
+def test_a_recording_left_out_is_one_that_was_never_there(evidence, space):
+    fitted = fit(evidence[:8], evidence[8:], space)
+    assert len(fitted.outside) == 12 and "left out" in fitted.split
+    without = fit(evidence[:3] + evidence[4:8], evidence[8:], space).profile.normals
+    assert without.keys() == fitted.profile.normals.keys() > {"gradient", "virtual", "physics", "joint"}
+    for part, found in distances(evidence[3], without).items():
+        assert np.allclose(found, fitted.outside[3][1][part], rtol=1e-3, equal_nan=True), part
+
+
+def test_enough_calibration_recordings_stay_out_of_the_profile(evidence, space):
+    "At a risk of 1 / 4 three of them are enough, and a fourth training recording changes what they are measured by."
+    fitted = fit(evidence[:8], evidence[8:], space, risk=0.25)
+    assert fitted.split == "calibration" and len(fitted.outside) == 4
+    alone = fit(evidence[:8], evidence[9:], space, risk=0.25)
+    assert pack_profile(replace(alone.profile, levels={})) == pack_profile(replace(fitted.profile, levels={}))
+    normal = fitted.profile.normals["latent"]
+    n_windows = sum(e.parts["latent"].shape[1] for e in evidence[:8])
+    assert normal.product[0, 0, 0] == n_windows
+
+
+def test_what_recordings_have_in_common_needs_ten_of_them(evidence, space):
+    assert "physics" in fit(evidence[:6], evidence[6:10], space).profile.normals
+    assert "physics" not in fit(evidence[:6], evidence[6:9], space).profile.normals
+
+
+def test_profiles_of_two_halves_merge_into_that_of_both(evidence, space, tmp_path):
+    halves = [fit(evidence[i : i + 5], evidence[i + 5 : i + 6], space).profile for i in (0, 6)]
+    both = fit(evidence[:5] + evidence[6:11], [evidence[5], evidence[11]], space).profile
+    halves = [
+        replace(h, normals={k: replace(v, basis=both.normals[k].basis) for k, v in h.normals.items()}) for h in halves
+    ]
+    merged = merge(*halves)
+    for part in ("gradient", "latent", "virtual"):
+        want = distances(motor_evidence := evidence[2], both.normals)[part]
+        assert np.allclose(distances(motor_evidence, merged.normals)[part], want, rtol=1e-4)
+    assert np.array_equal(merged.space.n, 2 * space.n)
+    (tmp_path / "p").write_bytes(pack_profile(merged))
+    again = load_profile(tmp_path / "p")
+    assert pack_profile(again) == pack_profile(merged)
+    other = replace(halves[1], space=replace(space, axes=space.axes[:-1]))
+    with pytest.raises(InputError, match="don't merge"):
+        merge(halves[0], other)
+
+
+def test_each_part_can_be_read_alone_and_taken_out(model, evidence, space):
+    fault, how = motor(50, drop=0.9), {"frame": FRAME}
+    profile = fit(evidence[:8], evidence[8:], space).profile
+    rows = score_recording(model, profile, fault, config=CONFIG, **how)
+    assert list(rows)[:4] == ["lab", "spec", "L1", "L2"] and rows.keys() > profile.normals.keys()
+    for part in ("gradient", "virtual", "joint"):
+        config = replace(CONFIG, score=replace(CONFIG.score, parts=(part,)))
+        alone = score_recording(model, profile, fault, config=config, **how)
+        assert np.array_equal(alone["lab"].score, rows[part].score)
+    squares = np.mean([rows[p].score.astype(float) ** 2 for p in ("gradient", "virtual")], axis=0)
+    assert np.all(rows["lab"].score >= np.sqrt(squares) * (1 - 1e-5))  # of windows first, then the smallest of them
+    whole = np.mean(
+        [(np.quantile(rows["lab"].score, 0.9) / profile.levels["points"]) ** 2, rows["physics"].recording_score ** 2]
+    )
+    assert rows["lab"].recording_score == pytest.approx(np.sqrt(whole), rel=1e-4)
+    healthy = score_recording(model, profile, motor(51), config=CONFIG, **how)
+    assert rows["virtual"].recording_score > 3 * healthy["virtual"].recording_score
+    assert rows["physics"].recording_score > 3 * healthy["physics"].recording_score
+
+
+def test_only_known_parts_can_be_joined():
+    for parts in (("gradient", "magic"), ("physics",)):
+        with pytest.raises(UsageError, match="parts="):
+            ScoreConfig(parts=parts)
+
+
+def test_the_operating_condition_is_taken_out(model, space):
+    "Healthy motors at several currents and frequencies: what is normal at one of them is not at another."
+    grid = [(a, hz) for a in (1.0, 1.5, 2.0, 3.0) for hz in (30.0, 40.0, 50.0, 60.0)] * 3
+    seen = [
+        gather(model, motor(i, amplitude=a, hz=hz), frame=FRAME, config=CONFIG, space=space)
+        for i, (a, hz) in enumerate(grid)
+    ]
+    profile = fit(seen[:40], seen[40:], space).profile
+    assert profile.normals["gradient"].basis.degree == 3
+    further = gather(model, motor(99, amplitude=2.0, hz=40.0), frame=FRAME, config=CONFIG, space=space)
+    strange = further.signature.condition * np.array([1.5] + [1.0] * (len(further.signature.condition) - 1))
+    strange = replace(further, signature=replace(further.signature, condition=strange))  # the same, said to be at 60 Hz
+    right, wrong = (np.nanmedian(distances(e, profile.normals)["gradient"].mean(axis=0)) for e in (further, strange))
+    levels = [distances(e, profile.normals)["gradient"].mean(axis=0) for e in seen]
+    assert right < np.nanquantile(np.concatenate(levels), 0.99) < wrong
+
+
+def test_channels_that_are_no_motor_are_joined(model):
+    names = ("Pressure", "Flow", "Temperature")
+    frame = replace(FRAME, channels=names)
+    recordings = [motor(i, channels=names) for i in range(4)]
+    config = replace(CONFIG, data=replace(CONFIG.data, scope="train"))
+    space = learn_space(model, [normalise(r, frame=frame, config=config.data) for r in recordings], config=config.data)
+    seen = [gather(model, r, frame=frame, config=config, space=space) for r in recordings]
+    assert not {"virtual", "physics"} & fit(seen[:3], seen[3:], space).profile.normals.keys()
+    profile = fit(seen[:3], seen[3:], space).profile
+    rows = score_recording(model, profile, recordings[0], frame=frame, config=config)
+    assert np.array_equal(rows["lab"].score, rows["joint"].score)
+
+
+def test_numbers_do_not_depend_on_the_batch_or_on_other_channels(model, space):
+    x = np.random.default_rng(3).normal(size=(3, 900)).astype(np.float32)
+    many, few = (read_series(model, x, context=256, space=space, batch=b) for b in (64, 3))
+    alone = read_series(model, x[1:2], context=256, space=replace(space, centre=space.centre[1:2]))
+    for name in ("error", "residual", "l2", "hidden", "gate", "gradient"):
+        assert np.allclose(getattr(many, name), getattr(few, name), atol=2e-4), name
+        assert np.allclose(getattr(many, name)[1:2], getattr(alone, name), atol=2e-4), name
+
+
+def test_a_gradient_is_the_gradient(model, space):
+    "Of half the squared error of one lead, with respect to the rows of the head that forecasts it, in the axes."
+    x = torch.from_numpy(np.random.default_rng(5).normal(size=(1, 200)).astype(np.float32))
+    out = model(x)
+    off = (out.forecast[8][0, :, 3] - torch.cat([x[0, 4:], torch.zeros(4)]))[:-4]  # lead 4: the head of 8, 4th output
+    weight = torch.zeros(32, requires_grad=True)
+    loss = (
+        0.5
+        * ((off.detach() + (out.hidden[0, :-4].detach() - torch.from_numpy(space.mean).float()) @ weight) ** 2).sum()
+    )
+    loss.backward()
+    want = space.axes @ weight.grad.numpy()
+    got = read_series(model, x.numpy(), context=200, hop=200, space=replace(space, centre=space.centre[:1]))
+    assert np.allclose(got.gradient[0, 0].reshape(4, -1)[1], want, atol=1e-3)
+
+
+def test_a_motor_without_a_supply_is_named(model, evidence, space):
+    still = replace(
+        motor(1), signal=0.02 * np.random.default_rng(1).normal(size=(3, N)).astype(np.float32), name="0_off.csv"
+    )
+    off = gather(model, still, frame=FRAME, config=CONFIG, space=space)
+    with pytest.raises(InputError, match="0_off.csv: no supply frequency stands out"):
+        fit([*evidence[:3], off], evidence[3:5], space)
+    profile = fit(evidence[:3], evidence[3:5], space).profile
+    with pytest.raises(InputError, match="0_off.csv: no supply frequency stands out"):
+        score_recording(model, profile, still, frame=FRAME, config=CONFIG)
+
+
+def test_an_alarm_does_not_begin_before_its_fault():
+    windows = np.array([1.0] * 10 + [5.0] * 10)
+    found = to_samples(windows, hop=4, width=3, n=4 * 22)
+    assert (found[: 4 * 12] == 1).all() and (found[4 * 12 :] == 5).all()
