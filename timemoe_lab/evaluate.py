@@ -978,8 +978,8 @@ def trials(
     loud = lambda found: with_noise(found, noise, seed=seed)
     if name == "itsc":
         read = lambda: loud(read_folder(data))
-        data, score = replace(config.data, context=128, stride=64, scope="window"), replace(config.score, parts=ALONE)
-        alone = replace(config, data=data, score=score)
+        short = replace(config.data, context=128, stride=64, scope="window")
+        alone = replace(config, data=short, score=replace(config.score, parts=ALONE))
         whole = Trial("itsc, 250 ms, three currents", read, config, (250, 16))
         return [whole, Trial("itsc, 128 samples, alone", read, alone, (128, 16))]
     if name == "skab":
