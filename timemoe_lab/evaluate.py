@@ -44,7 +44,7 @@ from .model import TimeMoE
 from .moe import DEAD_SHARE
 from .motor import campaign, simulate
 from .prepare import Counts, Frame, Normalised, Scale, instance, normalise, virtual_channels
-from .score import Scores, channel_mean, pooling, read_series, to_samples
+from .score import MOTOR_PARTS, Scores, channel_mean, pooling, read_series, to_samples
 from .signals import Recording, conform, labelled, list_files, phase_channels, read_folder, stem_of
 from .store import Store, write_store
 from .threshold import Confusion, Sweep, away_from_edges, best_f_beta, bootstrap_ratio, confusion
@@ -793,12 +793,13 @@ def verdicts(
     rows: Sequence[dict],  # see row_of
     panel: Panel,
 ) -> list[dict]:  # level, metric, against, difference, interval, better, text
-    "How far the row in force is above the rows without training."
+    "How far the row in force is above the rows without training, its own parts that use no model among them."
     beta, found, real = panel.scorer.run.config.score.f_beta, [], {r["name"]: r for r in rows}
-    names = [r for r in (mode, NO_MODEL, BASELINE, UNTRAINED) if r in real]
+    own = [r for r in ("virtual", "physics") if r in real and r in (panel.scorer.run.config.score.parts or MOTOR_PARTS)]
+    names = [r for r in (mode, *own, NO_MODEL, BASELINE, UNTRAINED) if r in real]
     draws = {r: _resampled(r, tested, panel.thresholds[r], beta) for r in names}
     for other in names[1:]:
-        for level, metric in ASKED:
+        for level, metric in ASKED[2 * (other == "physics") :]:  # which says nothing of samples
             a, b = real[mode][level][metric], real[other][level][metric]
             ends = interval(draws[mode][level][metric] - draws[other][level][metric])
             if a is None or b is None or ends is None:
