@@ -536,12 +536,12 @@ def many(tmp_path_factory):
 
 
 WORKERS = """
-import signal, sys
+import signal, sys, time
 from timemoe_lab.store import prepare_folder
 if sys.argv[3] == "as Ctrl-C":
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 try:
-    prepare_folder(*sys.argv[1:3], workers=2)
+    prepare_folder(*sys.argv[1:3], workers=2, progress=lambda name: time.sleep(0.5))  # so that it meets its signal
 except KeyboardInterrupt:
     sys.exit(3)
 """
