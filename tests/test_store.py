@@ -536,12 +536,13 @@ def many(tmp_path_factory):
 
 
 WORKERS = """
-import signal, sys, time
+import signal, sys
 from timemoe_lab.store import prepare_folder
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and hand that on
 if sys.argv[3] == "as Ctrl-C":
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 try:
-    prepare_folder(*sys.argv[1:3], workers=2, progress=lambda name: time.sleep(0.5))  # so that it meets its signal
+    prepare_folder(*sys.argv[1:3], workers=2)
 except KeyboardInterrupt:
     sys.exit(3)
 """
