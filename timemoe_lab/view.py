@@ -864,11 +864,11 @@ def _rule(m: Material) -> list[str]:
         resume = f"`timemoe-lab resume {shlex.quote(str(m.run.path))}`"
         why = "There is no decision rule yet: the training has not come to a beat."
         return [paragraph(f"{why} Go on with {resume}.", "absent")]
-    p, quantile = m.point, m.run.config.score.recording_quantile
+    p = m.point
     rule = (
         f"Decision rule: a sample raises an alarm when its score is {p['threshold']:.4g} or more; "
         f"{p['window_s'] * 1e3:g} ms do when their mean score is {p['window_threshold']:.4g} or more; a recording does "
-        f"when the {quantile:g} quantile of its scores is {p['recording_threshold']:.4g} or more. "
+        f"when its recording score is {p['recording_threshold']:.4g} or more. "
         f"Higher is more anomalous; the score is mode `{p['mode']}`."
     )
     chosen = (
@@ -926,10 +926,10 @@ def designs(
         "`lab` is the default design, `spec` the specification's formula, `random` a coin's score, for scale. "
         "A dash is undefined: an area needs both healthy and faulty ones, recall a faulty one, FPR a healthy one."
     )
-    told = " ".join(v["text"] for v in m.result.get("verdicts", []))
+    told = "".join(f"<li>{escape(v['text'])}</li>" for v in m.result.get("verdicts", []))
     return (
         paragraph(in_words(m.result, m.beta))
-        + (paragraph(told) if told else "")
+        + (f"<ul>{told}</ul>" if told else "")
         + tables[0]
         + paragraph(legend, "soft")
         + tables[1]
