@@ -14,7 +14,7 @@ demo: .venv/lab.stamp
 
 test: nbdev_test
 	@echo "test: running pytest"
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: .venv/dev.stamp
 	@echo "test-slow: what make test leaves out and needs no GPU"
@@ -48,7 +48,7 @@ lab: .venv/dev.stamp
 .venv/dev.stamp: .venv/lab.stamp
 	@echo "install: what the tests need"
 	@mv $< .venv/unfinished
-	@$(PIP) -c constraints.txt -e '.[lab,dev]'
+	@$(PIP) -c constraints.txt -e '.[lab,operator,dev]'
 	@mv .venv/unfinished $< && touch $@
 
 clean:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import fbeta_score, precision_recall_curve
 
-from timemoe_lab.agent import decayed_delta, format_table, open_scorer
+from timemoe_lab.agent import format_table, open_scorer
 from timemoe_lab.config import (
     AgentConfig,
     Config,
@@ -174,14 +174,6 @@ def test_the_calibration_threshold_is_the_oddest_healthy_recording():
     generator = np.random.default_rng(0)
     scores = [generator.normal(size=1000) + s for s in (0, 2, 1)]
     assert calibration_threshold(scores, level=0.99) == np.sort(scores[1])[990]
-
-
-def test_delta_decays_by_two_percent_while_f1_is_low_and_stops_at_the_floor():
-    delta, config = 1.0, AgentConfig()
-    for _ in range(10):
-        delta = decayed_delta(delta, 0.9, config)
-    assert delta == pytest.approx(0.98**10) and decayed_delta(0.101, 0.5, config) == 0.1
-    assert decayed_delta(delta, 0.950, config) == delta and decayed_delta(delta, None, config) == delta
 
 
 def test_beats_come_by_steps_and_by_hours_and_do_not_pile_up():

@@ -28,7 +28,7 @@ from timemoe_lab.store import write_store
 from timemoe_lab.train import Progress, RunFolder, detach_training, start_run, take_up
 
 HERE = Path(__file__).parent
-CLOCK = {"time", "tokens_per_s", "waiting", "memory_mb"}  # what a repeated run need not repeat
+CLOCK = {"time", "tokens_per_s", "waiting", "memory_mb", "trained_s"}  # what a repeated run need not repeat
 
 
 # A small run, and a process that kills

@@ -210,7 +210,8 @@ training.read_windows = spoilt
 seen = []
 def heartbeat(model, progress):
     seen.append(progress.step)
-    return {"delta": 0.5, "decision": "for a test"}
+    change = {"rule": "for a test", "knob": "delta", "old": progress.delta, "new": 0.5, "author": "agent"}
+    return {"decisions": [change]}
 assert train(RunFolder(made), store, heartbeat=heartbeat)
 Path(f"beats{team.rank}").write_text(str(seen))
 team.leave()
@@ -716,7 +717,10 @@ def test_beats_by_the_hour_are_repeated_at_their_steps(store, tmp_path):
         def listen(event):
             clock.hours += 3.1 * (event["event"] == "step" and event["step"] in jumps)
 
-        answer = lambda model, progress: {"delta": deltas.get(progress.step, 0.1), "decision": "a test"}
+        def answer(model, progress):
+            change = {"rule": "a test", "knob": "delta", "old": progress.delta, "author": "agent"}
+            return {"decisions": [change | {"new": deltas.get(progress.step, 0.1)}]}
+
         assert train(run, store, heartbeat=answer, on_log=listen, now=clock, like=like)
         return [e["step"] for e in run.events("beat")]
 

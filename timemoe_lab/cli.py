@@ -6,8 +6,9 @@ for what a user can mend."""
 # %% auto #0
 __all__ = ['DETECT_SETS', 'DEMO_CAMPAIGN', 'EXTRAS', 'parse_list', 'counted', 'simulate_command', 'prepare_command',
            'verify_command', 'prepare', 'bench_command', 'train_command', 'convert_command', 'resume_command',
-           'reproduce_command', 'score_command', 'evaluate_command', 'report_command', 'write_report', 'demo_command',
-           'doctor_command', 'plan_command', 'make_parser', 'main', 'format_result']
+           'agent_command', 'operator_command', 'watch_command', 'tune_command', 'reproduce_command', 'score_command',
+           'evaluate_command', 'report_command', 'write_report', 'demo_command', 'doctor_command', 'plan_command',
+           'make_parser', 'main', 'format_result']
 
 # %% ../nbs/12_cli.ipynb #imports
 import argparse
@@ -22,7 +23,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,9 +34,11 @@ from timemoe_lab.config import (
     Bar,
     Config,
     InputError,
+    Rule,
     UsageError,
     atomic_path,
     check_new,
+    config_from_dict,
     json_ready,
     preset,
     read_json,
@@ -45,7 +48,7 @@ from .signals import Recording, bench_ingest, is_reversed, list_files, read_file
 from .store import SPLIT_CODES, SeriesFolder, Store, bench_store, prepare_folder, verify_store
 
 if TYPE_CHECKING:
-    from timemoe_lab.agent import Scorer
+    from timemoe_lab.agent import Figures, Scorer
     from timemoe_lab.model import TimeMoE, Way
     from timemoe_lab.train import RunFolder
 
@@ -392,12 +395,24 @@ def convert_command(options: argparse.Namespace) -> dict:
 
 def _configure(options: argparse.Namespace) -> Config:
     "The preset with the options on top."
-    config = preset(options.preset)
-    config = replace(config, data=replace(config.data, scope=options.scope, virtual=options.virtual))
-    named = ("seed", "steps", "batch", "accumulation", "recompute")
-    named += ("checkpoint_every", "keep", "optimizer", "deterministic")
-    given = {k: getattr(options, k, None) for k in named}
-    return replace(config, train=replace(config.train, **{k: v for k, v in given.items() if v is not None}))
+    from timemoe_lab.policy import read_policy
+
+    path, policy = getattr(options, "config", None), getattr(options, "policy", None)
+    config = _read_config(path) if path else preset(options.preset)
+    recipe = ("seed", "steps", "batch", "accumulation", "recompute")
+    recipe += ("checkpoint_every", "keep", "optimizer", "deterministic")
+    given = lambda names: {k: v for k in names if (v := getattr(options, k, None)) is not None}
+    agent = {"policy": read_policy(policy)} if policy else {}
+    data, train = replace(config.data, **given(("scope", "virtual"))), replace(config.train, **given(recipe))
+    return replace(config, data=data, train=train, agent=replace(config.agent, **agent))
+
+
+def _read_config(path: Path) -> Config:
+    "The configuration in a file: one that `tune` found, or a run's config.json."
+    try:
+        return config_from_dict(read_json(path, need=("config",))["config"])
+    except UsageError as error:
+        raise InputError(f"{path}: {error}") from None
 
 # %% ../nbs/12_cli.ipynb #resume-def
 def resume_command(options: argparse.Namespace) -> dict:
@@ -421,13 +436,13 @@ def _store_of(run: "RunFolder", moved: Path | None) -> Store:
     return Store(path)
 
 
-def _go_on(run: "RunFolder", store: Store, device, minutes: float | None) -> dict:
+def _go_on(run: "RunFolder", store: Store, device, minutes: float | None, columns: Sequence[str] = ()) -> dict:
     "Trains to the end, with heartbeats, and says what came out; of several processes the first one does."
-    from timemoe_lab.agent import beat, beat_table
-    from timemoe_lab.train import Team, is_out_of_memory, remarks, train
+    from timemoe_lab.agent import heartbeat
+    from timemoe_lab.train import Team, is_out_of_memory, train
 
     try:
-        done = train(run, store, device=device, heartbeat=lambda m, p: beat(run, store, m, p), minutes=minutes)
+        done = train(run, store, device=device, heartbeat=heartbeat(run, store, figures=_figures()), minutes=minutes)
     except OSError as error:
         raise InputError(
             f"{error.strerror or error}; mend this and go on with: timemoe-lab resume {run.path}"
@@ -445,10 +460,115 @@ def _go_on(run: "RunFolder", store: Store, device, minutes: float | None) -> dic
     if not done:
         step = read_json(run.checkpoints()[-1] / "state.json")["step"]
         return {"stopped_at_step": step, "go_on_with": f"timemoe-lab resume {run.path}"}
-    best = run.checkpoint("best")
+    return _outcome(run, columns)
+
+
+def _outcome(run: "RunFolder", columns: Sequence[str] = ()) -> dict:
+    "What a run has come to: its table, its decisions and the best settings."
+    from timemoe_lab.agent import beat_table, best_settings, decision_lines
+    from timemoe_lab.train import remarks
+
+    best, found = run.checkpoint("best"), best_settings(run)
+    lines = [beat_table(run, columns=columns), *decision_lines(run), found["text"]]
     measured = read_json(best / "state.json")["beat"]
-    facts = {"run": str(run.path), "table": beat_table(run), "best": best.name}
+    facts = {"run": str(run.path), "table": "\n".join(lines), "best": best.name, "best_set": found}
     return facts | {"threshold": measured["threshold"], "f1": measured["f1"], "remarks": remarks(run)}
+
+
+def _figures() -> "Figures | None":
+    "What draws the pictures of a beat, where the packages of the extra `lab` are."
+    try:
+        from timemoe_lab.view import draw_beat
+    except ImportError as error:
+        print(f"no figures: {error.name} is not installed; pip install 'timemoe-lab[lab]'", file=sys.stderr)
+        return None
+    return draw_beat
+
+# %% ../nbs/12_cli.ipynb #agent-def
+def agent_command(options: argparse.Namespace) -> dict:
+    "Goes on with a training, beat by beat, under a policy, and proposes the best settings; or checks a log."
+    from timemoe_lab.agent import table_columns
+    from timemoe_lab.policy import read_policy
+    from timemoe_lab.train import RunFolder, check_machine, pick_device
+
+    run = RunFolder(options.run)
+    if options.replay:
+        return _replay(run)
+    table_columns(run, options.columns)  # an unknown name is said now, not after hours
+    rules, device = read_policy(options.policy) if options.policy else (), pick_device(options.device)
+    check_machine(run.config, device)
+    store = _store_of(run, options.store)
+    if rules:
+        with run.lock():
+            _put_in_force(run, rules)
+    return _go_on(run, store, device, options.minutes, options.columns)
+
+
+def _put_in_force(run: "RunFolder", rules: Sequence[Rule]) -> None:
+    "Logs a policy for the beats to come."
+    from timemoe_lab.train import step_of
+
+    step = max((step_of(p) for p in run.checkpoints()), default=0)
+    if step >= run.config.train.steps:
+        raise UsageError(
+            f"--policy: {run.path} has done its {step} steps, nothing is left to decide; train another run"
+        )
+    run.log("policy", step, rules=[asdict(rule) for rule in rules], author="user")
+
+
+def _replay(run: "RunFolder") -> dict:
+    "Derives every decision of a log again; fails on a difference."
+    from timemoe_lab.policy import replay
+
+    rows = replay(run.events(), run.config.agent.rules)
+    wrong = [r for r in rows if not r["same"]]
+    said = [
+        f"step {r['step']}: {r['what']}: logged {_brief(r['logged'])}, derived {_brief(r['derived'])}" for r in wrong
+    ]
+    told = "each follows from the log" if not wrong else f"{len(wrong)} of {len(rows)} don't follow from the log"
+    return {
+        "run": str(run.path),
+        "table": "\n".join(said),
+        "decisions": len(rows),
+        "replay": told,
+        "compared": rows,
+        "exit": int(bool(wrong)),
+    }
+
+
+def _brief(decision) -> str:
+    "A decision in a few words."
+    if not isinstance(decision, dict):
+        return "nothing" if decision is None else f"{decision:.6g}" if isinstance(decision, float) else str(decision)
+    return f"{decision['rule']}: {decision['old']} -> {decision['new']}"
+
+
+def operator_command(options: argparse.Namespace) -> dict:
+    "Serves a run to an AI agent: an MCP server over stdio."
+    from timemoe_lab.operate import serve
+
+    serve(options.run, language=options.lang)
+    return {}
+
+
+def watch_command(options: argparse.Namespace) -> dict:
+    "Shows a run in a terminal as it goes; closing it stops nothing."
+    from timemoe_lab.operate import watch
+
+    watch(options.run, every_s=options.every)
+    return {}
+
+
+def tune_command(options: argparse.Namespace) -> dict:
+    "Searches better settings: every trial is a run; the best set has to beat the spread over seeds."
+    from timemoe_lab.train import check_machine, pick_device
+    from timemoe_lab.tune import tune
+
+    config, device = _configure(options), pick_device(options.device)
+    check_machine(config, device)
+    how = {"config": config, "trials": options.trials, "storage": options.storage, "device": device}
+    with counted("tune", None) as progress:
+        return tune(Store(options.store), options.out, **how, n_seeds=options.seeds, progress=progress)
 
 # %% ../nbs/12_cli.ipynb #reproduce-def
 def reproduce_command(options: argparse.Namespace) -> dict:
@@ -780,11 +900,36 @@ def _add_makers(add: Callable[..., argparse.ArgumentParser]) -> None:
     command = add("verify", verify_command)
     command.add_argument("store", type=Path, metavar="STORE", help="store that prepare made")
     _add_training(add)
+    _add_agents(add)
+
+# %% ../nbs/12_cli.ipynb #agent-options-def
+def _add_agents(add: Callable[..., argparse.ArgumentParser]) -> None:
+    "The commands around a training."
+    command = add("tune", tune_command, "seed", "device", "preset", "scope", "virtual", "config", "steps")
+    command.set_defaults(seed=None)
+    command.add_argument("store", type=Path, metavar="STORE", help="store that prepare made")
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="STUDY", help="study folder; one that is there goes on"
+    )
+    command.add_argument("--trials", type=_count, required=True, metavar="N", help="trials in all")
+    command.add_argument(
+        "--seeds", type=_count, default=3, metavar="N", help="that the best set is compared over (default: 3)"
+    )
+    command.add_argument(
+        "--storage", metavar="URL", help="database that several machines share (default: a file in STUDY)"
+    )
+    command = add("operator", operator_command)
+    command.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    command.add_argument("--lang", choices=("en", "ko"), default="en", help="of the prompt (default: en)")
+    command = add("watch", watch_command)
+    command.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    command.add_argument("--every", type=_positive, default=1.0, metavar="S", help="s between looks (default: 1)")
 
 # %% ../nbs/12_cli.ipynb #training-options-def
 def _add_training(add: Callable[..., argparse.ArgumentParser]) -> None:
     "The commands that train."
-    command = add("train", train_command, "seed", "device", "preset", "scope", "virtual")
+    command = add("train", train_command, "seed", "device", "preset", "scope", "virtual", "config", "policy")
+    command.set_defaults(seed=None)
     command.add_argument("store", type=Path, metavar="STORE", help="store that prepare made")
     command.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to make")
     command.add_argument("--init", type=Path, metavar="MODEL", help="fine-tune this run, checkpoint or published model")
@@ -806,6 +951,12 @@ def _add_training(add: Callable[..., argparse.ArgumentParser]) -> None:
     command.set_defaults(checkpoint="last")
     command.add_argument("run", type=Path, metavar="RUN", help="run folder of a training that was stopped")
     command.add_argument("--store", type=Path, help="the store, when it was moved")
+    command = add("agent", agent_command, "device", "minutes", "policy")
+    command.add_argument("run", type=Path, metavar="RUN", help="run folder that train made")
+    command.add_argument("--store", type=Path, help="the store, when it was moved")
+    help_ = "further ones of the table, with commas between, such as delta,precision,recall; or all"
+    command.add_argument("--columns", type=_names, default=(), metavar="NAMES", help=help_)
+    command.add_argument("--replay", action="store_true", help="derive every decision of the log again; trains nothing")
     command = add("reproduce", reproduce_command, "device")
     command.add_argument("run", type=Path, metavar="RUN", help="run folder")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="run folder to make")
@@ -820,10 +971,20 @@ _SHARED = {
     "minutes": {"type": _positive, "help": "stop training after this time, when its steps are not done before"},
     "mask": {"type": _names, "default": (), "metavar": "CH4", "help": "channels to set to 0, with commas between"},
     "fs": {"type": _positive, "help": "sampling rate in Hz, for files without a time column"},
-    "scope": {"choices": SCOPES, "default": SCOPES[0], "help": f"what sets the scale (default: {SCOPES[0]})"},
-    "virtual": {"action": "store_true", "help": "add Park's modulus, negative and zero sequence as further series"},
+    "scope": {"choices": SCOPES, "help": f"what sets the scale (default: {SCOPES[0]})"},
+    "virtual": {
+        "action": "store_true",
+        "default": None,
+        "help": "add Park's modulus, negative and zero sequence as further series",
+    },
     "skip-bad": {"action": "store_true", "help": "go on without recordings that can't be used, and list them"},
     "checkpoint": {"default": "best", "metavar": "C", "help": "best, last or a step (default: best; of resume: last)"},
+    "config": {"type": Path, "metavar": "FILE", "help": "settings that tune found, or a run's, instead of a preset"},
+    "policy": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "rules of the heartbeat (default: the specification's and four)",
+    },
     "json": {"action": "store_true", "help": "print the result as JSON"},
 }
 
@@ -939,7 +1100,9 @@ def format_result(
     for key, value in result.items():
         if key in ("table", "evaluation"):
             lines += [value, ""] * bool(value)
-        elif key in ("remarks", "trials") or (isinstance(value, list) and value and isinstance(value[0], dict)):
+        elif key in ("remarks", "trials", "best_set") or (
+            isinstance(value, list) and value and isinstance(value[0], dict)
+        ):
             continue  # a table shows these
         elif isinstance(value, dict):
             lines += _listed(key, value)
