@@ -13,7 +13,6 @@ from sklearn.metrics import fbeta_score, precision_recall_curve
 
 from timemoe_lab.agent import format_table, open_scorer
 from timemoe_lab.config import (
-    AgentConfig,
     Config,
     DataConfig,
     ModelConfig,

@@ -39,6 +39,8 @@ from timemoe_lab.config import (
     require,
     write_json,
 )
+
+# %% ../nbs/10_agent.ipynb #own-imports
 from .model import TimeMoE
 from .moe import DEAD_SHARE
 from .motor import Job, park, quiet, simulate
@@ -391,14 +393,9 @@ def beat(
     columns["signal"] = next((k for k in ("f1", "synthetic_f1") if columns[k] is not None), "held_out")
     columns |= {k: v for k, v in knobs(config).items() if SPACE[k].live} | progress.changes | {"delta": progress.delta}
     columns["mask"] = frame.mask
-    found = [
-        Scored(name, "calibration", 0, s.score, np.zeros(len(s.score), bool), s.channel_score)
-        for name, s in calibration.outside
-    ]
-    found += [
-        Scored(r.name, "validation", r.class_id, s[mode].score, y, s[mode].channel_score)
-        for r, (s, y) in zip(recordings, rows)
-    ]
+    kept = [(name, "calibration", 0, np.zeros(len(x.score), bool), x) for name, x in calibration.outside]
+    kept += [(r.name, "validation", r.class_id, y, x[mode]) for r, (x, y) in zip(recordings, rows)]
+    found = [Scored(name, split, c, x.score, y, x.channel_score) for name, split, c, y, x in kept]
     name, profile = f"step-{progress.step:06d}", pack_profile(calibration.profile)
     points = pool_points([(s[mode].score, y) for s, y in rows], margin=margin)
     point = operating_point(calibration, run, points, checkpoint=name, profile=profile)
@@ -546,16 +543,17 @@ def beat_table(
     rows, every = table_rows(run)
     lines = [format_table(rows, table_columns(run, columns))]
     lines += [f"One epoch of {every} is shown; events.jsonl has the others."] * (every > 1)
-    said = {
-        "synthetic_f1": "No validation recording is labelled: the rules follow F1 on simulated faults in healthy recordings.",
-        "held_out": "No validation recording is labelled, and no three currents are read: the rules follow the held-out error.",
-    }
     signal = (run.events("beat") or [{}])[-1].get("signal")
-    return "\n".join(
-        [*lines, *([said[signal]] if signal in said else []), *remarks(run), *about_mask(run.facts["mask"])]
-    )
+    lines += [f"No validation recording is labelled: {_FOLLOWED[signal]}."] * (signal in _FOLLOWED)
+    return "\n".join([*lines, *remarks(run), *about_mask(run.facts["mask"])])
 
 
+_FOLLOWED = {
+    "synthetic_f1": "the rules follow F1 on simulated faults in healthy recordings",
+    "held_out": "without three currents, too, the rules follow the held-out error",
+}
+
+# %% ../nbs/10_agent.ipynb #decision-lines-def
 def decision_lines(
     run: RunLog,
     most: int = 12,  # lines
@@ -565,7 +563,8 @@ def decision_lines(
     def line(d: dict) -> str:
         seen = "; ".join(f"{k} {', '.join(f'{v:.4g}' for v in vs)}" for k, vs in (d.get("inputs") or {}).items())
         old, new = (f"{v:.4g}" if isinstance(v, float) else v for v in (d["old"], d["new"]))
-        return f"step {d['step']}: {d['rule']}{f' ({seen})' * bool(seen)}: {d.get('knob') or ''} {old} -> {new} ({d['author']})"
+        why = f" ({seen})" * bool(seen)
+        return f"step {d['step']}: {d['rule']}{why}: {d.get('knob') or ''} {old} -> {new} ({d['author']})"
 
     found = [
         line(d)
@@ -609,7 +608,8 @@ def best_settings(
     }
     said = ", ".join(f"{k} {v:.4g}" for k, v in settings.items())
     name, goal = signal.replace("_", " "), run.config.agent.f1_goal
-    text = f"best set: {said}\n{name} {best[signal]:.4g} at step {best['step']}, the best of {len(beats)} beats (first {first[signal]:.4g}"
+    text = f"best set: {said}\n{name} {best[signal]:.4g} at step {best['step']}, "
+    text += f"the best of {len(beats)} beats (first {first[signal]:.4g}"
     text += f"; goal {goal:g})" if signal != "held_out" else ")"
     return {"checkpoint": run.checkpoint("best").name, "settings": settings, "evidence": evidence, "text": text}
 

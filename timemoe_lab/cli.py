@@ -392,7 +392,7 @@ def convert_command(options: argparse.Namespace) -> dict:
     facts = {"out": str(options.out), "format": "published" if ours else "timemoe_lab"}
     return facts | {"parameters": model.n_parameters, "active_parameters": model.n_active}
 
-
+# %% ../nbs/12_cli.ipynb #configure-def
 def _configure(options: argparse.Namespace) -> Config:
     "The preset with the options on top."
     from timemoe_lab.policy import read_policy
@@ -462,7 +462,7 @@ def _go_on(run: "RunFolder", store: Store, device, minutes: float | None, column
         return {"stopped_at_step": step, "go_on_with": f"timemoe-lab resume {run.path}"}
     return _outcome(run, columns)
 
-
+# %% ../nbs/12_cli.ipynb #outcome-def
 def _outcome(run: "RunFolder", columns: Sequence[str] = ()) -> dict:
     "What a run has come to: its table, its decisions and the best settings."
     from timemoe_lab.agent import beat_table, best_settings, decision_lines
@@ -542,7 +542,7 @@ def _brief(decision) -> str:
         return "nothing" if decision is None else f"{decision:.6g}" if isinstance(decision, float) else str(decision)
     return f"{decision['rule']}: {decision['old']} -> {decision['new']}"
 
-
+# %% ../nbs/12_cli.ipynb #operator-def
 def operator_command(options: argparse.Namespace) -> dict:
     "Serves a run to an AI agent: an MCP server over stdio."
     from timemoe_lab.operate import serve
@@ -566,9 +566,20 @@ def tune_command(options: argparse.Namespace) -> dict:
 
     config, device = _configure(options), pick_device(options.device)
     check_machine(config, device)
-    how = {"config": config, "trials": options.trials, "storage": options.storage, "device": device}
-    with counted("tune", None) as progress:
-        return tune(Store(options.store), options.out, **how, n_seeds=options.seeds, progress=progress)
+    how = {"config": config, "trials": options.trials, "storage": options.storage, "n_seeds": options.seeds}
+    with Bar("tune", None, unit="trial") as bar:
+        told = tune(Store(options.store), options.out, **how, device=device, progress=bar.say)
+    return told if told.get("stopped") else told | _study_report(options.out, options.storage)
+
+
+def _study_report(out: Path, storage: str | None) -> dict:
+    "Writes the report of a study, where the packages of the extra `lab` are."
+    try:
+        from timemoe_lab.view_study import write_study_report
+    except ImportError as error:
+        print(f"no report: {error.name} is not installed; pip install 'timemoe-lab[lab]'", file=sys.stderr)
+        return {}
+    return {"report": str(write_study_report(out, storage=storage))}
 
 # %% ../nbs/12_cli.ipynb #reproduce-def
 def reproduce_command(options: argparse.Namespace) -> dict:
@@ -920,7 +931,7 @@ def _add_agents(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     command = add("operator", operator_command)
     command.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    command.add_argument("--lang", choices=("en", "ko"), default="en", help="of the prompt (default: en)")
+    command.add_argument("--lang", choices=("en", "ko"), default="en", help="of its instructions (default: en)")
     command = add("watch", watch_command)
     command.add_argument("run", type=Path, metavar="RUN", help="run folder")
     command.add_argument("--every", type=_positive, default=1.0, metavar="S", help="s between looks (default: 1)")
@@ -988,6 +999,7 @@ _SHARED = {
     "json": {"action": "store_true", "help": "print the result as JSON"},
 }
 
+# %% ../nbs/12_cli.ipynb #add-bench-def
 _ROWS = {"default": "all", "help": "of the table: beginnings of their names, with commas between (default: all)"}
 
 

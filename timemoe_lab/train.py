@@ -52,6 +52,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn import functional as F
 
+# %% ../nbs/07_train.ipynb #own-imports
 from timemoe_lab.config import (
     SCHEMA,
     SPACE,
@@ -261,7 +262,14 @@ class RunRequests:
         "What wasn't answered yet, the oldest first."
         known = ("id", "action", "values", "author")
         folder = self.path / "requests"
-        return [read_json(p, need=known) for p in sorted(folder.glob("*.json"))] if folder.is_dir() else []
+        found = []
+        for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+            try:
+                found.append(read_json(path, need=known))
+            except InputError:
+                if path.exists():  # otherwise it was answered just now
+                    raise
+        return found
 
 # %% ../nbs/07_train.ipynb #log-def
 class RunLog(RunRequests):
@@ -1281,7 +1289,7 @@ def warnings_at(
             found.append(f"layer {layer}, expert {idle}: under {DEAD_SHARE:.0%} of the tokens go there")
     return found
 
-
+# %% ../nbs/07_train.ipynb #since-def
 def since_beat(
     run: RunLog,
     step: int,  # of a beat
@@ -1495,7 +1503,7 @@ def _act(training: Training, progress: Progress, beat: dict) -> tuple[Progress, 
         run.close(request)
     return progress, stop
 
-
+# %% ../nbs/07_train.ipynb #changed-def
 def _changed(training: Training, progress: Progress) -> tuple[Progress, list[dict]]:
     "Turns the knobs that others asked for; and which requests that answers."
     asked = [r for r in training.run.requests() if r["action"] == "change"]
@@ -1576,17 +1584,23 @@ def train(
             last, progress = _go_on(training, progress, steps, heartbeat, stop)
         if team.main:
             refuse_unsaved(run, progress)
-            for request in run.requests() if last else ():
-                _answer(training, progress, request, outcome="refused: the training has ended")
-                run.close(request)
             if last:
-                run.log("end", progress.step, loss=progress.loss)
-            if last and training.failed:
-                text = f"trained to step {progress.step}, but its last heartbeat failed: {training.failed}"
-                raise InputError(f"{run.path}: {text}; mend this and go on with: timemoe-lab agent {run.path}")
+                _end(training, progress)
     return last
 
 # %% ../nbs/07_train.ipynb #rhythm-def
+def _end(training: Training, progress: Progress) -> None:
+    "Closes the log of a training that has come to its end; raises `InputError` when it has no threshold."
+    run = training.run
+    for request in run.requests():
+        _answer(training, progress, request, outcome="refused: the training has ended")
+        run.close(request)
+    run.log("end", progress.step, loss=progress.loss)
+    if training.failed:
+        text = f"trained to step {progress.step}, but its last heartbeat failed: {training.failed}"
+        raise InputError(f"{run.path}: {text}; mend this and go on with: timemoe-lab agent {run.path}")
+
+
 def _refuse_another(run: RunFolder, store: Store) -> None:
     "Raises `InputError` when the run was started on another store."
     if store.fingerprint != run.facts["data_fingerprint"]:
