@@ -65,8 +65,8 @@ def weights_of(run, which="last"):
 
 @pytest.fixture(scope="module")
 def hard_store(tmp_path_factory):
-    "Healthy motors and HI1, the fault that hardly anything sees."
-    jobs = campaign(classes=(0, 1), freqs=(60,), loads=(100,), reps=3, healthy_reps=6, switched_s=(0.3, 0.7))
+    "Healthy motors, LI2, and HI1, the fault that hardly anything sees."
+    jobs = campaign(classes=(0, 1, 5), freqs=(60,), loads=(100,), reps=3, healthy_reps=6, switched_s=(0.3, 0.7))
     folder = tmp_path_factory.mktemp("hard")
     return write_store(folder / "store", simulate(jobs, fs=1000, seconds=1.0, seed=2), where="simulated")
 
@@ -133,6 +133,7 @@ def test_a_beats_numbers_are_those_of_its_scores(day):
             kept &= np.isfinite(f.score)
         score, label = (np.concatenate([getattr(f, n)[k] for f, k in zip(found, keep)]) for n in ("score", "label"))
         assert label.any() and not label.all()
+        assert 0 < event["f1"] < 1
         assert event["f1"] == pytest.approx(f1_score(label, score >= event["threshold"]))
         assert event["average_precision"] == pytest.approx(average_precision_score(label, score))
         assert {f.split for f in read_beat(path)} == {"calibration", "validation"}

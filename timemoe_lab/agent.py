@@ -544,7 +544,7 @@ def beat_table(
     lines = [format_table(rows, table_columns(run, columns))]
     lines += [f"One epoch of {every} is shown; events.jsonl has the others."] * (every > 1)
     signal = (run.events("beat") or [{}])[-1].get("signal")
-    lines += [f"No validation recording is labelled: {_FOLLOWED[signal]}."] * (signal in _FOLLOWED)
+    lines += [f"No validation recording is labelled: {_FOLLOWED.get(signal)}."] * (signal in _FOLLOWED)
     return "\n".join([*lines, *remarks(run), *about_mask(run.facts["mask"])])
 
 

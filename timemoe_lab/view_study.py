@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .config import atomic_path
 from .tune import study_facts
@@ -39,6 +40,8 @@ def figure_history(
         left.step([r["trial"] for r in known], [r["best"] for r in known], "k", where="post", label="best so far")
         left.set(xlabel="trial", ylabel=metric, title="History")
         left.legend()
+        for ax in (left, right):
+            ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         for row in rows:
             marker, colour = STATES.get(row["state"], ("o", "grey"))
             right.plot(*zip(*row["beats"] or [(math.nan, math.nan)]), color=colour, alpha=0.6, marker=".")
@@ -64,7 +67,7 @@ def figure_slices(
             ax.set(xlabel=drawable(name), xscale="log" if part["log"] else "linear")
             ends = min(part["x"]), max(part["x"])
             ticks = np.unique(np.geomspace(*ends, 3) if part["log"] else np.linspace(*ends, 3))
-            ax.set_xticks(ticks, [f"{x:.2g}" for x in ticks])
+            ax.set_xticks(ticks, [f"{x:.3g}" for x in ticks])
             ax.minorticks_off()
         for ax in axes.flat[len(slices) :]:
             ax.remove()
