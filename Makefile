@@ -53,4 +53,4 @@ lab: .venv/dev.stamp
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .ruff_cache
-	rm -rf nbs/.ipynb_checkpoints $(wildcard */__pycache__ tests/*/__pycache__)
+	rm -rf tests/browser/screenshots/*.png nbs/.ipynb_checkpoints $(wildcard */__pycache__ tests/*/__pycache__)

@@ -2,7 +2,11 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 import threading
+import time
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -556,3 +560,30 @@ def test_figures_that_cannot_be_drawn_cost_no_beat(store, short_config, tmp_path
     assert train(run, store, heartbeat=heartbeat(run, store, figures=broken))
     assert len(run.events("beat")) == 1 and "no figures: ZeroDivisionError" in capsys.readouterr().err
     assert Store(store.path).fingerprint == store.fingerprint and decision_lines(run) is not None
+
+
+# A real process, killed
+
+
+def test_a_killed_agent_goes_on_at_the_right_beat(store, short_config, tmp_path):
+    recipe_ = replace(short_config.train, steps=30, aux_warmup=5, checkpoint_every=5)
+    config = replace(short_config, train=recipe_, agent=replace(short_config.agent, every_steps=10))
+    plain, run = (start_run(tmp_path / name, store, config) for name in ("plain", "run"))
+    words = ["-c", "import sys; from timemoe_lab.cli import main; sys.exit(main())", "agent", str(run.path)]
+    told = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([sys.executable, *words, "--device", "cpu"], **told)
+    try:
+        for _ in range(1200):
+            if any(e["step"] > 10 for e in run.events("step", "beat")) or process.poll() is not None:
+                break
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        assert process.wait() == -signal.SIGKILL  # in the middle, not at its end
+    assert main(words[2:] + ["--device", "cpu"]) == 0
+    assert train(plain, store, heartbeat=heartbeat(plain, store))
+    assert [e["step"] for e in run.events("beat")] == [10, 20, 30]
+    assert weights_of(run) == weights_of(plain) and [p.name for p in run.checkpoints()] == [
+        p.name for p in plain.checkpoints()
+    ]
+    assert [d["new"] for d in decided(run)] == [d["new"] for d in decided(plain)]

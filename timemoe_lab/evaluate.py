@@ -757,7 +757,8 @@ def points_of(
     n = int(sum(t.counts.sum() for t in tested))
     score, label = _scored(row, tested, samples)
     seen = _scored(row, validation, samples) if validation else None
-    chosen = [("calibration", scorer.point["split"], scorer.point["rows"][row][level])]
+    name = "by hand" if samples and scorer.point.get("author") else "calibration"
+    chosen = [(name, scorer.point["split"], scorer.point["rows"][row][level])]
     if seen:
         chosen += [(f"validation F{beta:g}", "validation", best_f_beta(*seen, beta=beta))]
         chosen += [("validation cost", "validation", cost_threshold(*seen))]

@@ -759,13 +759,22 @@ def settle(
     value = dict(found)[best]["beat"][metric] if metric != "step" else step_of(best)
     write_json(folder / "last.json", {"checkpoint": last.name})
     write_json(folder / "best.json", {"checkpoint": best.name, "metric": metric, "value": value, "why": BEST[metric]})
-    for name in filter(lambda name: (best / name).is_file(), TOP):
+    for name in filter(lambda name: (best / name).is_file(), () if _set_by_hand(run, best) else TOP):
         with atomic_path(run.path / name) as made:
             shutil.copyfile(best / name, made)
     for kept, n in ((False, config.keep), (True, config.keep_beats)):
         for path in [p for p, state in found if state["kept"] == kept][: -n if n else 0]:
             if path not in (best, last):
                 shutil.rmtree(path.rename(folder / f".{path.name}"))
+
+
+def _set_by_hand(run: RunFolder, best: Path) -> bool:
+    "Whether a person has moved the threshold of this checkpoint."
+    top, own = run.path / TOP[1], best / TOP[1]
+    if not top.is_file() or not own.is_file() or not (run.path / TOP[0]).is_file():
+        return False
+    moved = read_json(top)
+    return bool(moved.get("author")) and moved.get("profile_sha256") == read_json(own).get("profile_sha256")
 
 
 def _best(found: list[tuple[Path, dict]]) -> tuple[Path, str]:

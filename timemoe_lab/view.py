@@ -9,7 +9,9 @@ __all__ = ['NORMAL', 'ANOMALY', 'F_BETA', 'THRESHOLD', 'STYLE', 'WIDTH', 'DPI', 
            'figure_curves', 'figure_loss', 'figure_load', 'figure_load_over_time', 'page', 'table', 'number', 'picture',
            'paragraph', 'fold', 'Case', 'read_recordings', 'read_scores', 'read_case', 'Material', 'read_material',
            'headline', 'box', 'designs', 'in_words', 'absent', 'decisions', 'typical', 'by_class', 'middle', 'windows',
-           'timeline', 'channels', 'histogram', 'curves', 'training', 'experts', 'repeat', 'flat', 'write_report']
+           'timeline', 'channels', 'histogram', 'curves', 'figure_training', 'training', 'experts', 'repeat', 'flat',
+           'explore', 'draw_beat', 'write_report', 'ThresholdPanel', 'RoutingPanel', 'ChannelPanel', 'link',
+           'small_run']
 
 # %% ../nbs/11_view.ipynb #imports
 import base64
@@ -31,14 +33,19 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from .agent import BEAT_COLUMNS, Points, about_counts, about_mask, frame_of, pool_points
+from .agent import BEAT_COLUMNS, Points, Scored, about_counts, about_mask, frame_of, pool_points
 from .config import InputError, atomic_path, literal, read_json
 from .evaluate import BASELINE
 from .moe import DEAD_SHARE
+from .panel import ThresholdPanel, link, small_run
+from .panel_channels import ChannelPanel
+from .panel_routing import RoutingPanel
 from .prepare import Frame, as_series
 from .signals import Recording, apply_label, conform, labelled, list_files, read, read_labels, stem_of
 from .threshold import Sweep, confusion, sweep
 from .train import RunFolder
+
+_all_ = ["ThresholdPanel", "RoutingPanel", "ChannelPanel", "link", "small_run"]  # the panels are called from here
 
 # %% ../nbs/11_view.ipynb #style-def
 NORMAL, ANOMALY, F_BETA, THRESHOLD = "#0072B2", "#D55E00", "#009E73", "black"
@@ -313,7 +320,7 @@ def figure_histogram(
             ax.set(yscale="log", ylim=(0.5, top))
             if counts[name] is not healthy:
                 bars(ax, healthy, {"color": NORMAL, "alpha": 0.25})
-            colour = NORMAL if counts[name] is healthy else ANOMALY
+            colour = NORMAL if name.startswith("healthy") else ANOMALY
             bars(ax, counts[name], {"color": colour, "alpha": 0.8, "gid": "group"})
             ax.axvline(threshold, color=THRESHOLD, linewidth=1, linestyle="--")
             ax.set_title(drawable(f"{name}: {_share_above(score, threshold)}"))
@@ -871,10 +878,10 @@ def _rule(m: Material) -> list[str]:
         f"when its recording score is {p['recording_threshold']:.4g} or more. "
         f"Higher is more anomalous; the score is mode `{p['mode']}`."
     )
-    chosen = (
-        f"The threshold is the {p['metric']}, chosen on {p['split']} ({p['n_healthy']} healthy recordings). "
-        "No label chose it, and no test recording had a part in it."
-    )
+    chosen = f"The threshold is the {p['metric']}, chosen on {p['split']} ({p['n_healthy']} healthy recordings). "
+    chosen += "No label chose it, and no test recording had a part in it."
+    if p.get("author"):
+        chosen = f"The threshold of a sample was {p['metric']}, looking at {p['split']} recordings and their labels."
     return [paragraph(rule), paragraph(chosen)]
 
 
@@ -1182,6 +1189,15 @@ def curves(
     return picture(figure, alt=f"Precision, recall and F-beta against the threshold; marked: {told}", caption=caption)
 
 # %% ../nbs/11_view.ipynb #process-def
+def figure_training(
+    events: Sequence[dict],  # step events, one or more
+) -> Figure:
+    "A training over its logged steps."
+    value = lambda key: [e[key] for e in events]
+    balance = value("gating_balance") if all(e.get("gating_balance") is not None for e in events) else None
+    return figure_loss(value("step"), **{k: value(k) for k in ("loss", "huber", "lr", "delta")}, balance=balance)
+
+
 def training(
     m: Material,
 ) -> str:
@@ -1191,10 +1207,7 @@ def training(
         return paragraph(
             f"No step has been logged. Go on with `timemoe-lab resume {shlex.quote(str(m.run.path))}`.", "absent"
         )
-    value = lambda key: [e[key] for e in events]
-    balance = value("gating_balance") if all(e.get("gating_balance") is not None for e in events) else None
-    series = {k: value(k) for k in ("loss", "huber", "lr", "delta")}
-    figure = figure_loss(value("step"), **series, balance=balance)
+    figure = figure_training(events)
     last = events[-1]
     huber = f"of which {last['huber']:.4f} is the forecast's Huber loss and the rest balances the experts"
     done = f"Step {last['step']:,} of {m.run.config.train.steps:,}; loss {last['loss']:.4f}, {huber}."
@@ -1317,6 +1330,44 @@ def _splits(m: Material) -> str:
     cut = lambda s, text, n: fold(f"{s}: {n} recordings", paragraph(text)) if n > 8 else paragraph(f"{s} ({n}): {text}")
     return paragraph("Splits, by recording:") + "".join(cut(*entry) for entry in lists)
 
+# %% ../nbs/11_view.ipynb #explore-def
+def explore(
+    m: Material,
+) -> str:
+    "The threshold panel over the test samples."
+    if m.result is None:
+        return absent(m, "Thresholds are tried on test recordings, and none has been scored.")
+    nothing = np.zeros((0, 0), np.float32)
+    found = [Scored(c.name, "test", c.class_id, c.score, c.label, nothing) for c in m.cases]
+    panel = ThresholdPanel(m.run, split="test", found=found)
+    drawn = panel.html()
+    panel.close()
+    note = "Drag the line, or press an arrow key on it. A threshold that is chosen here has seen the test recordings."
+    return paragraph(note) + f"<noscript>{paragraph('It needs JavaScript.', 'absent')}</noscript>{drawn}"
+
+# %% ../nbs/11_view.ipynb #beat-figures-def
+def draw_beat(
+    run: RunFolder,
+    beat: dict,  # columns of the beat, with "step"
+    found: Sequence[Scored],  # scores of the recordings that calibrate and validate
+) -> dict[str, bytes]:  # PNG by name: training, experts, scores, curves; without what there is nothing to draw of
+    "The pictures of a beat."
+    events, margin = run.events("step"), round(run.config.score.edge_s * run.facts["fs"])
+    loaded = [e["expert_load"] for e in events if e.get("expert_load")]
+    figures = {"training": figure_training(events)} if events else {}
+    if loaded:
+        figures["experts"] = figure_load(np.array(loaded[-1]), dead=DEAD_SHARE / run.config.model.top_k)
+    groups = {"healthy, calibration": np.concatenate([f.score for f in found if f.split == "calibration"])}
+    points = pool_points([(f.score, f.label) for f in found if f.split == "validation"], margin=margin)
+    parts = {"healthy, validation": points.score[~points.label], "faulty, validation": points.score[points.label]}
+    groups |= {name: score for name, score in parts.items() if len(score)}
+    figures["scores"] = figure_histogram(groups, threshold=beat["threshold"])
+    if beat["validation_threshold"] is not None:
+        marks = {"calibration": beat["threshold"], "validation-best": beat["validation_threshold"]}
+        counts, beta = sweep(points.score, points.label), run.config.score.f_beta
+        figures["curves"] = figure_curves(counts, beta=beta, marks=marks)
+    return {name: png(figure) for name, figure in figures.items()}
+
 # %% ../nbs/11_view.ipynb #report-def
 SECTIONS = {
     "designs": ("Designs side by side", designs),
@@ -1326,6 +1377,7 @@ SECTIONS = {
     "channels": ("Channel by channel", channels),
     "histogram": ("Distribution of scores", histogram),
     "curves": ("Precision and recall against the threshold", curves),
+    "explore": ("Another threshold", explore),
     "training": ("Training", training),
     "experts": ("Experts", experts),
     "reproducibility": ("Reproducibility", repeat),

@@ -48,7 +48,7 @@ def figure_history(
         right.set(xlabel="step", title="Beats of each trial")
     return figure
 
-
+# %% ../nbs/11_view_study.ipynb #slices-def
 def figure_slices(
     slices: dict[str, dict],  # see tune.study_facts
     *,
