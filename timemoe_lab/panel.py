@@ -320,6 +320,7 @@ class ThresholdPanel(Panel):
         facts["points"] = [{"name": n, "split": split, "threshold": t} for n, t in (points or {}).items()]
         if self.run:
             facts |= {"run": self.run.path.name, "fs": self.run.facts["fs"]} | run_facts(self.run, split, found=found)
+            facts["split"] = "calibration and validation" if split == "validation" else split
         elif found is None:
             facts["found"] = plain(score, label, split)
         self.found, self._at = facts.pop("found") or [], facts
@@ -383,7 +384,6 @@ def export_point(
     old = read_json(path, need=POINT if panel.run else ()) if path.is_file() else {}
     if panel.run and old.get("checkpoint") != panel.facts["point"]:
         raise InputError(f"{path}: is of {old.get('checkpoint')} by now, these scores are not; run the cell again")
-    split = "calibration and validation" if split == "validation" and panel.run else split
     counts = confusion(points.score, points.label, threshold)
     new = point_by_hand(old, threshold, split=split, counts=counts, beta=beta)
     write_json(path, new)

@@ -195,10 +195,12 @@ export function frame(model, el, { title, help = [] }) {
   el.append(root);
   root.dataset.theme = isDark(el) ? "dark" : "light";
   const themed = [];
+  let isHere = root.isConnected; // JupyterLab may draw before it attaches; a colour is known only after that
   const look = () => {
     const theme = isDark(el) ? "dark" : "light";
-    if (theme === root.dataset.theme) return;
+    if (theme === root.dataset.theme && isHere === root.isConnected) return;
     root.dataset.theme = theme;
+    isHere = root.isConnected;
     themed.forEach((callback) => callback());
   };
   const watching = new MutationObserver(() => requestAnimationFrame(look));
@@ -206,8 +208,11 @@ export function frame(model, el, { title, help = [] }) {
   watching.observe(document.body, { attributes: true, attributeFilter });
   const preference = matchMedia("(prefers-color-scheme: dark)");
   preference.addEventListener("change", look);
+  const arriving = new ResizeObserver(look);
+  arriving.observe(root);
   const settled = setInterval(look, 1000); // a theme's sheet may arrive after its name
-  closing.push(() => (watching.disconnect(), preference.removeEventListener("change", look), clearInterval(settled)));
+  closing.push(() => (watching.disconnect(), preference.removeEventListener("change", look)));
+  closing.push(() => (arriving.disconnect(), clearInterval(settled)));
   closing.push(
     watchKernel(model, (alive) => {
       root.dataset.kernel = alive ? "alive" : "gone";
