@@ -41,7 +41,7 @@ def test_a_cell_that_runs_again_closes_its_panels(monkeypatch):
     assert [p.comm is not None for p in (one, two, other, again)] == [False, False, True, True]
     assert all(made.comm is None for made in one.links)
     other.close(), again.close()
-    assert not any(Panel._placed.values())
+    assert not any(Panel._placed[cell] for cell in ("cell a", "cell b"))
 
 
 def test_a_key_closes_the_panel_of_the_same_key():

@@ -770,11 +770,9 @@ def settle(
 
 def _set_by_hand(run: RunFolder, best: Path) -> bool:
     "Whether a person has moved the threshold of this checkpoint."
-    top, own = run.path / TOP[1], best / TOP[1]
-    if not top.is_file() or not own.is_file() or not (run.path / TOP[0]).is_file():
-        return False
-    moved = read_json(top)
-    return bool(moved.get("author")) and moved.get("profile_sha256") == read_json(own).get("profile_sha256")
+    top = run.path / TOP[1]
+    moved = top.read_bytes() if top.is_file() and (run.path / TOP[0]).is_file() else b""
+    return b'"author"' in moved and read_json(best / TOP[1])["profile_sha256"].encode() in moved
 
 
 def _best(found: list[tuple[Path, dict]]) -> tuple[Path, str]:

@@ -10,8 +10,8 @@ __all__ = ['NORMAL', 'ANOMALY', 'F_BETA', 'THRESHOLD', 'STYLE', 'WIDTH', 'DPI', 
            'paragraph', 'fold', 'Case', 'read_recordings', 'read_scores', 'read_case', 'Material', 'read_material',
            'headline', 'box', 'designs', 'in_words', 'absent', 'decisions', 'typical', 'by_class', 'middle', 'windows',
            'timeline', 'channels', 'histogram', 'curves', 'figure_training', 'training', 'experts', 'repeat', 'flat',
-           'explore', 'draw_beat', 'write_report', 'ThresholdPanel', 'RoutingPanel', 'ChannelPanel', 'link',
-           'small_run']
+           'explore', 'draw_beat', 'write_report', 'ThresholdPanel', 'RoutingPanel', 'ChannelPanel', 'LivePanel',
+           'link', 'small_run']
 
 # %% ../nbs/11_view.ipynb #imports
 import base64
@@ -39,13 +39,21 @@ from .evaluate import BASELINE
 from .moe import DEAD_SHARE
 from .panel import ThresholdPanel, link, small_run
 from .panel_channels import ChannelPanel
+from .panel_live import LivePanel
 from .panel_routing import RoutingPanel
 from .prepare import Frame, as_series
 from .signals import Recording, apply_label, conform, labelled, list_files, read, read_labels, stem_of
 from .threshold import Sweep, confusion, sweep
 from .train import RunFolder
 
-_all_ = ["ThresholdPanel", "RoutingPanel", "ChannelPanel", "link", "small_run"]  # the panels are called from here
+_all_ = [
+    "ThresholdPanel",
+    "RoutingPanel",
+    "ChannelPanel",
+    "LivePanel",
+    "link",
+    "small_run",
+]  # the panels are called from here
 
 # %% ../nbs/11_view.ipynb #style-def
 NORMAL, ANOMALY, F_BETA, THRESHOLD = "#0072B2", "#D55E00", "#009E73", "black"
