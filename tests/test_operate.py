@@ -311,7 +311,7 @@ def test_every_kind_of_call_is_on_record_with_its_author(ended, mode):
         await say.refused("no_such_tool", x=1)
         await say.refused("start_trial", name="a", values={}, why="x" * 2000)
 
-    talk(ended, conversation, name="claude\ncode", version="9", mode=mode)
+    talk(ended, conversation, name="some\nclient", version="9", mode=mode)
     logged = calls_of(ended)
     assert [(e["rule"], e["outcome"].split(":")[0]) for e in logged] == [
         ("operator: status", "answered"),
@@ -321,7 +321,7 @@ def test_every_kind_of_call_is_on_record_with_its_author(ended, mode):
         ("operator: no_such_tool", "refused"),
         ("operator: start_trial", "refused"),
     ]
-    assert {e["author"] for e in logged} == {"operator: claude code 9"}
+    assert {e["author"] for e in logged} == {"operator: some client 9"}
     assert logged[1]["new"] == {"uri": "timemoe://run/table"} and logged[3]["new"] == {"beta": "much"}
     assert logged[0]["old"] is None and logged[0]["step"] == 40
     assert len(logged[5]["new"]["why"]) == 500

@@ -713,7 +713,7 @@ def _cut(value, most: int = 500):
 
 def author_of(
     context: "Context | None",
-) -> str:  # such as "operator: claude-code 1.2"
+) -> str:  # such as "operator: inspector 1.2"
     "Who calls: the name and version that the client gave."
     params = context.session.client_params if context else None
     who = f"{params.client_info.name} {params.client_info.version}" if params else "unknown client"
