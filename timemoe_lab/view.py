@@ -33,7 +33,7 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from .agent import BEAT_COLUMNS, Points, Scored, about_counts, about_mask, frame_of, pool_points
+from .agent import Points, Scored, about_counts, about_mask, frame_of, pool_points, table_columns, table_rows
 from .config import InputError, atomic_path, literal, read_json
 from .evaluate import BASELINE
 from .moe import DEAD_SHARE
@@ -1228,18 +1228,20 @@ def _beats(m: Material) -> str:
     beats, decided = m.run.events("beat"), m.run.events("decision")
     if not beats:
         return paragraph("No beat yet: F1 and threshold are measured at the first one.", "absent")
+    events, every = table_rows(m.run)
+    columns = table_columns(m.run)
     rows = [
-        [number(b.get(key), form) for key, _, form in (how.partition(":") for how in BEAT_COLUMNS.values())]
-        for b in beats
+        [number(e.get(key), form) for key, _, form in (how.partition(":") for how in columns.values())] for e in events
     ]
     shown = rows if len(rows) <= 30 else [*rows[:5], *rows[-20:]]
-    cut = f" The first 5 and the last 20 of {len(rows)}." if len(rows) > 30 else ""
+    cut = f" The first 5 and the last 20 of {len(rows)} rows." if len(rows) > 30 else ""
+    cut += f" One epoch of {every} is shown." * (every > 1)
     caption = f"Beats. F1 is that of validation recordings at the calibration threshold; a dash: none has a fault.{cut}"
     changes = [
         [str(d["step"]), d["rule"], number(d["old"], ".4g"), number(d["new"], ".4g"), d["author"]] for d in decided
     ]
     inner = table("Decisions", ["Step", "<Rule", "Old", "New", "Author"], changes)
-    return table(caption, list(BEAT_COLUMNS), shown) + (fold(f"{len(changes)} decisions", inner) if changes else "")
+    return table(caption, list(columns), shown) + (fold(f"{len(changes)} decisions", inner) if changes else "")
 
 # %% ../nbs/11_view.ipynb #experts-def
 def experts(
