@@ -1,7 +1,7 @@
 from configparser import ConfigParser
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 settings = ConfigParser()
 settings.read_string(Path("settings.ini").read_text(encoding="utf-8"))
@@ -16,7 +16,7 @@ setup(
     long_description_content_type="text/markdown",
     license=about["license"],
     python_requires=about["python"],
-    packages=[about["lib_name"]],
+    packages=find_packages(include=[f"{about['lib_name']}*"]),
     package_data={about["lib_name"]: ["static/*"]},
     install_requires=about["requirements"].split(),
     extras_require={extra: names.split() for extra, names in extras.items()},

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from timemoe_lab.agent import beat
+from timemoe_lab.agent.heartbeat import beat
 from timemoe_lab.config import tiny
-from timemoe_lab.motor import campaign, write_campaign
-from timemoe_lab.signals import Recording, read_folder
-from timemoe_lab.store import write_store
-from timemoe_lab.train import start_run, train
+from timemoe_lab.data.ingest import write_store
+from timemoe_lab.data.motor import campaign, write_campaign
+from timemoe_lab.data.readers import read_folder
+from timemoe_lab.data.recording import Recording
+from timemoe_lab.run.folder import start_run
+from timemoe_lab.train.loop import train
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,13 @@ import signal
 import sys
 import threading
 import traceback
+from importlib import import_module
 
 import torch._dynamo  # noqa: F401 (the first optimizer of a process imports it: once, before the forks)
 
-from timemoe_lab import agent, cli, train  # noqa: F401
+cli_room = import_module("timemoe_lab.cli")
+folder_room = import_module("timemoe_lab.run.folder")
+loop_room = import_module("timemoe_lab.train.loop")
 
 
 class Points:
@@ -70,13 +73,13 @@ def command(job, report):
     for name in ("fsync", "replace", "rename", "unlink", "rmdir"):
         around(os, name, point)
     pathlib.Path.write_bytes = lambda path, data: half(path, data, point)
-    real = train.RunLog.flush
-    train.RunLog.flush = lambda log: half_a_line(log, real, point)
-    advance = train._advance
-    train._advance = lambda *arguments: [point(), advance(*arguments)][1]
+    real = folder_room.RunLog.flush
+    folder_room.RunLog.flush = lambda log: half_a_line(log, real, point)
+    advance = loop_room._advance
+    loop_room._advance = lambda *arguments: [point(), advance(*arguments)][1]
     if "after_s" in job:
         threading.Timer(job["after_s"], os.kill, (os.getpid(), signal.SIGKILL)).start()
-    status = cli.main(job["command"])
+    status = cli_room.main(job["command"])
     report.write_text(str(point.n))
     return status
 

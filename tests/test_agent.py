@@ -8,21 +8,29 @@ import sys
 import threading
 import time
 from dataclasses import asdict, replace
+from importlib import import_module
 
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score
 
-from timemoe_lab import agent
-from timemoe_lab import train as training
-from timemoe_lab.agent import beat_table, best_settings, heartbeat, read_beat, reproduce
+from timemoe_lab.agent.heartbeat import heartbeat, read_beat
+from timemoe_lab.agent.policy import replay
+from timemoe_lab.agent.reproduce import reproduce
+from timemoe_lab.agent.state import beat_table, best_settings
 from timemoe_lab.cli import main
-from timemoe_lab.config import AgentConfig, InputError, Rule, UsageError, adjust, config_from_dict, tiny, write_json
-from timemoe_lab.motor import campaign, simulate
-from timemoe_lab.policy import replay
-from timemoe_lab.signals import Recording
-from timemoe_lab.store import write_store
-from timemoe_lab.train import RunFolder, start_run, step_of, train
+from timemoe_lab.config import AgentConfig, Rule, adjust, config_from_dict, tiny
+from timemoe_lab.data.ingest import write_store
+from timemoe_lab.data.motor import campaign, simulate
+from timemoe_lab.data.recording import Recording
+from timemoe_lab.files import InputError, UsageError, write_json
+from timemoe_lab.run.folder import RunFolder, start_run, step_of
+from timemoe_lab.train.loop import train
+
+heartbeat_room = import_module("timemoe_lab.agent.heartbeat")
+motor_room = import_module("timemoe_lab.data.motor")
+checkpoint_room = import_module("timemoe_lab.run.checkpoint")
+loop_room = import_module("timemoe_lab.train.loop")
 
 
 def recipe(steps=12, **agent_changes):
@@ -39,7 +47,7 @@ def answers(run, *, f1=lambda step: 0.9, **more):
         columns = {"step": progress.step, "f1": f1(progress.step), "signal": "f1", "held_out": 0.3, "threshold": 1.0}
         columns |= {k: v for k, v in {"aux_weight": 0.02, "lr": 5e-3, "head_tilt": 0.0}.items()} | progress.changes
         columns |= {"delta": progress.delta} | more
-        decisions = agent.decisions_at(run, columns)
+        decisions = heartbeat_room.decisions_at(run, columns)
         return {k: v for k, v in columns.items() if k != "step"} | {"decisions": decisions}
 
     return answer
@@ -210,7 +218,7 @@ def test_the_agent_makes_up_for_the_last_beat_when_it_failed(store, short_config
     config = replace(short_config, train=replace(short_config.train, steps=20, aux_warmup=5))
     run = start_run(tmp_path / "run", store, config)
     with monkeypatch.context() as patch:
-        patch.setattr(agent, "calibrate", lambda *_, **__: (_ for _ in ()).throw(InputError("a.csv: gone")))
+        patch.setattr(heartbeat_room, "calibrate", lambda *_, **__: (_ for _ in ()).throw(InputError("a.csv: gone")))
         with pytest.raises(InputError, match=r"last heartbeat failed: a\.csv: gone; .*timemoe-lab agent"):
             train(run, store, heartbeat=heartbeat(run, store))
     (before,) = run.checkpoints()
@@ -345,17 +353,17 @@ def test_a_change_that_was_asked_for_comes_at_the_next_beat(store, tmp_path):
 
 
 def test_a_request_outlives_a_kill_and_is_answered_once(store, tmp_path, monkeypatch):
-    run, save = start_run(tmp_path / "run", store, recipe()), training.save_checkpoint
+    run, save = start_run(tmp_path / "run", store, recipe()), checkpoint_room.save_checkpoint
     run.ask("change", author="a person", values={"delta": 0.7})
 
     def power_cut(*words, **how):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "save_checkpoint", power_cut)
+    monkeypatch.setattr(loop_room, "save_checkpoint", power_cut)
     with pytest.raises(KeyboardInterrupt):
         train(run, store, heartbeat=answers(run, f1=lambda step: 0.99))
     assert len(run.requests()) == 1
-    monkeypatch.setattr(training, "save_checkpoint", save)
+    monkeypatch.setattr(loop_room, "save_checkpoint", save)
     assert train(run, store, heartbeat=answers(run, f1=lambda step: 0.99))
     assert len(decided(run, author="a person")) == 1 and run.requests() == []
     assert run.events("beat")[-1]["delta"] == 0.7
@@ -494,7 +502,7 @@ def test_a_synthetic_fault_is_an_asymmetry_of_a_faults_size_in_the_middle(tmp_pa
         )
         for c in (0, 5)
     )
-    made = agent.with_fault(healthy, 5)
+    made = motor_room.with_fault(healthy, 5)
     turn = np.exp(2j * np.pi * 50 * np.arange(2000) / 2000)
     a = np.exp(2j * np.pi / 3)
 
@@ -509,7 +517,7 @@ def test_a_synthetic_fault_is_an_asymmetry_of_a_faults_size_in_the_middle(tmp_pa
     grown = negative(made, 2000) - negative(healthy, 2000)
     assert 0.5 < grown / (negative(real, 2000) - negative(healthy, 2000)) < 2
     quiet = Recording("0.csv", np.zeros((3, 3000), np.float32), 1000.0, ("CH1", "CH2", "CH3"), ("A",) * 3)
-    assert agent.with_fault(quiet, 5) is None
+    assert motor_room.with_fault(quiet, 5) is None
 
 
 # Settings in and out

@@ -10,9 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from timemoe_lab.cli import main
-from timemoe_lab.config import PRESETS, InputError, preset
-from timemoe_lab.model import TimeMoE, from_published, load_model, read_tensors, save_model, to_published
-from timemoe_lab.train import RunFolder
+from timemoe_lab.config import PRESETS, preset
+from timemoe_lab.files import InputError
+from timemoe_lab.model.published import from_published, load_model, read_tensors, save_model, to_published
+from timemoe_lab.model.timemoe import TimeMoE
+from timemoe_lab.run.folder import RunFolder
 
 FIXTURES = Path(__file__).parent / "fixtures"
 MODELS = ["tiny_moe_4heads", "tiny_moe_h1_gqa", "tiny_dense_h1"]

@@ -8,12 +8,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import decimate as scipy_decimate
 
-from timemoe_lab.config import DataConfig, InputError, UsageError
-from timemoe_lab.motor import write_scope_csv
-from timemoe_lab.prepare import Frame, covering_starts, decimate, fill_gaps, fit_scale, moments, normalise
-from timemoe_lab.prepare import split_recordings, training_starts
-from timemoe_lab.signals import Recording, read, read_folder
-from timemoe_lab.store import BLOCK, Store, write_store
+from timemoe_lab.config import DataConfig
+from timemoe_lab.data.ingest import write_store
+from timemoe_lab.data.motor import write_scope_csv
+from timemoe_lab.data.prepare import (
+    Frame,
+    covering_starts,
+    decimate,
+    fill_gaps,
+    fit_scale,
+    moments,
+    normalise,
+    split_recordings,
+    training_starts,
+)
+from timemoe_lab.data.readers import read, read_folder
+from timemoe_lab.data.recording import Recording
+from timemoe_lab.data.store import BLOCK, Store
+from timemoe_lab.files import InputError, UsageError
 
 cell = st.one_of(st.floats(-1e3, 1e3, width=32), st.sampled_from([math.nan, math.inf, -math.inf]))
 table = st.integers(2, 30).flatmap(lambda n: st.lists(st.tuples(cell, cell), min_size=n, max_size=n))

@@ -11,22 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import fbeta_score, precision_recall_curve
 
-from timemoe_lab.agent import format_table, open_scorer
-from timemoe_lab.config import (
-    Config,
-    DataConfig,
-    ModelConfig,
-    TrainConfig,
-    UsageError,
-    config_from_dict,
-    tiny,
-)
-from timemoe_lab.model import TimeMoE
-from timemoe_lab.moe import MoE, load_balancing_loss, route
-from timemoe_lab.score import read_series, to_samples
-from timemoe_lab.signals import read_folder
-from timemoe_lab.threshold import best_f_beta, calibration_threshold, confusion, measure, sweep
-from timemoe_lab.train import Clock
+from timemoe_lab.config import Config, DataConfig, ModelConfig, TrainConfig, config_from_dict, tiny
+from timemoe_lab.data.readers import read_folder
+from timemoe_lab.detect.reading import read_series
+from timemoe_lab.detect.score import to_samples
+from timemoe_lab.detect.scorer import open_scorer
+from timemoe_lab.detect.threshold import best_f_beta, calibration_threshold, confusion, measure, sweep
+from timemoe_lab.files import UsageError, format_table
+from timemoe_lab.model.moe import MoE, load_balancing_loss, route
+from timemoe_lab.model.timemoe import TimeMoE
+from timemoe_lab.train.loop import Clock
 
 
 def _moe(generator, n_experts=6, top_k=3):

@@ -9,11 +9,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from timemoe_lab.agent import beat, frame_of
-from timemoe_lab.config import UsageError, tiny
-from timemoe_lab.model import BenchHow, TimeMoE, bench_model, from_published
-from timemoe_lab.score import gather
-from timemoe_lab.train import check_machine, make_optimizer, start_run, train, train_step
+from timemoe_lab.agent.heartbeat import beat
+from timemoe_lab.bench import BenchHow, bench_model
+from timemoe_lab.config import tiny
+from timemoe_lab.detect.score import gather
+from timemoe_lab.files import UsageError
+from timemoe_lab.model.published import from_published
+from timemoe_lab.model.timemoe import TimeMoE
+from timemoe_lab.run.folder import frame_of, start_run
+from timemoe_lab.train.loop import train
+from timemoe_lab.train.step import check_machine, make_optimizer, train_step
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

@@ -9,13 +9,13 @@ import pytest
 from conftest import make_run
 from sklearn.metrics import average_precision_score, f1_score, fbeta_score, roc_auc_score
 
-from timemoe_lab.agent import open_scorer
 from timemoe_lab.cli import main
-from timemoe_lab.config import read_json
-from timemoe_lab.evaluate import evaluate
-from timemoe_lab.signals import read_folder
-from timemoe_lab.store import write_store
-from timemoe_lab.train import CLOCK
+from timemoe_lab.data.ingest import write_store
+from timemoe_lab.data.readers import read_folder
+from timemoe_lab.detect.evaluate import evaluate
+from timemoe_lab.detect.scorer import open_scorer
+from timemoe_lab.files import read_json
+from timemoe_lab.run.folder import CLOCK
 
 
 @pytest.fixture(scope="module")

@@ -12,42 +12,45 @@ from scipy.stats import kurtosis, skew
 from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import average_precision_score, f1_score, fbeta_score, roc_auc_score
 
-from timemoe_lab.agent import open_scorer, thresholds_of
+from timemoe_lab.bench import in_parts, simulated, trials, with_noise
 from timemoe_lab.cli import main
-from timemoe_lab.config import InputError, read_json, tiny
-from timemoe_lab.evaluate import (
+from timemoe_lab.config import tiny
+from timemoe_lab.data.ingest import write_store
+from timemoe_lab.data.prepare import Counts, normalise
+from timemoe_lab.data.readers import read_folder
+from timemoe_lab.data.recording import Recording
+from timemoe_lab.data.store import Store
+from timemoe_lab.detect.controls import (
     BASELINE,
     COIN,
     CONTROLS,
     NO_MODEL,
     UNTRAINED,
+    cut_windows,
+    fit_autoregression,
+    fit_control,
+    fit_mahalanobis,
+    log_psd,
+    statistics,
+)
+from timemoe_lab.detect.evaluate import (
     Kept,
     Outcome,
     _resampled_classes,
     calibrate_control,
     choose_rows,
     class_areas,
-    cut_windows,
     evaluate,
     evaluation_table,
-    find_store,
-    fit_autoregression,
-    fit_control,
-    fit_mahalanobis,
     folds_of,
-    in_parts,
-    log_psd,
     open_panel,
     points_of,
-    simulated,
-    statistics,
-    trials,
-    with_noise,
 )
-from timemoe_lab.evaluate import test_recordings as unseen_recordings
-from timemoe_lab.prepare import Counts, normalise
-from timemoe_lab.signals import Recording, read_folder
-from timemoe_lab.store import Store, write_store
+from timemoe_lab.detect.evaluate import test_recordings as unseen_recordings
+from timemoe_lab.detect.scorer import open_scorer
+from timemoe_lab.detect.threshold import thresholds_of
+from timemoe_lab.files import InputError, read_json
+from timemoe_lab.run.folder import find_store
 
 LEAN = ("lab", "spec", BASELINE, COIN)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from timemoe_lab.cli import main
-from timemoe_lab.signals import read
-from timemoe_lab.store import Store
+from timemoe_lab.data.readers import read
+from timemoe_lab.data.store import Store
 
 N = 1200
 

@@ -8,19 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from timemoe_lab.config import InputError, tiny
-from timemoe_lab.model import (
-    BenchHow,
-    PublishedCode,
-    TimeMoE,
-    bench_model,
-    forecast,
-    from_published,
-    plain,
-    published_names,
-)
-from timemoe_lab.moe import Experts, load_balancing_loss
-from timemoe_lab.train import forecast_loss
+from timemoe_lab.bench import BenchHow, PublishedCode, bench_model, plain
+from timemoe_lab.config import tiny
+from timemoe_lab.files import InputError
+from timemoe_lab.model.moe import Experts, load_balancing_loss
+from timemoe_lab.model.published import from_published, published_names
+from timemoe_lab.model.timemoe import TimeMoE, forecast
+from timemoe_lab.train.step import forecast_loss
 
 FIXTURES = Path(__file__).parent / "fixtures"
 CASES = [

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import anyio
@@ -21,17 +22,23 @@ from mcp.types import Implementation
 from rich.console import Console
 from sklearn.metrics import confusion_matrix, fbeta_score, precision_score, recall_score
 
-from timemoe_lab import operate
-from timemoe_lab import train as training
-from timemoe_lab.agent import heartbeat
-from timemoe_lab.config import SPACE, Rule, base, tiny, write_json
-from timemoe_lab.motor import campaign, write_campaign
-from timemoe_lab.operate import make_server, screen, state_of, watch
-from timemoe_lab.signals import read_folder
-from timemoe_lab.store import write_store
-from timemoe_lab.train import RunFolder, detach_training, start_run, step_of, train
+from timemoe_lab.agent.heartbeat import heartbeat
+from timemoe_lab.agent.operate import make_server
+from timemoe_lab.agent.state import state_of
+from timemoe_lab.agent.watch import screen, watch
+from timemoe_lab.config import SPACE, Rule, base, tiny
+from timemoe_lab.data.ingest import write_store
+from timemoe_lab.data.motor import campaign, write_campaign
+from timemoe_lab.data.readers import read_folder
+from timemoe_lab.files import write_json
+from timemoe_lab.run.folder import RunFolder, start_run, step_of
+from timemoe_lab.train.loop import detach_training, train
 
-ROOT = Path(operate.__file__).parent.parent
+operate_room = import_module("timemoe_lab.agent.operate")
+files_room = import_module("timemoe_lab.files")
+folder_room = import_module("timemoe_lab.run.folder")
+
+ROOT = Path(__file__).parents[1]
 LAB = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in a background job
 LAB += "from timemoe_lab.cli import main; sys.exit(main())"
 ENV = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -629,8 +636,8 @@ def test_a_call_that_can_not_be_logged_is_refused_and_does_nothing(ended, monkey
 
     async def conversation(say):
         with monkeypatch.context() as patch:
-            patch.setattr(training.RunLog, "flush", broken)
-            patch.setattr(training.RunLog, "is_live", lambda log: True)
+            patch.setattr(folder_room.RunLog, "flush", broken)
+            patch.setattr(folder_room.RunLog, "is_live", lambda log: True)
             refused = [await say.refused(name) for name in ("status", "pause", "stop")]
             with pytest.raises(MCPError, match=os.strerror(number)):
                 await say.read("config")
@@ -641,7 +648,7 @@ def test_a_call_that_can_not_be_logged_is_refused_and_does_nothing(ended, monkey
 
 
 def test_a_call_whose_line_finds_the_disk_full_is_refused_and_its_line_comes_later(ended, monkeypatch):
-    real = training.RunLog.flush
+    real = folder_room.RunLog.flush
 
     def full(log):
         if log._waiting:
@@ -650,7 +657,7 @@ def test_a_call_whose_line_finds_the_disk_full_is_refused_and_its_line_comes_lat
 
     async def conversation(say):
         with monkeypatch.context() as patch:
-            patch.setattr(training.RunLog, "flush", full)
+            patch.setattr(folder_room.RunLog, "flush", full)
             assert "No space left" in await say.refused("status")
         return await say("table")
 
@@ -662,8 +669,8 @@ def test_a_request_that_finds_the_disk_full_is_refused_and_logged(ended, monkeyp
     def full(path, values):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(training, "write_json", full)
-    monkeypatch.setattr(training.RunLog, "is_live", lambda log: True)
+    monkeypatch.setattr(folder_room, "write_json", full)
+    monkeypatch.setattr(folder_room.RunLog, "is_live", lambda log: True)
 
     async def conversation(say):
         return await say.refused("propose_change", values={"delta": 0.5}, why="tails")
@@ -672,12 +679,12 @@ def test_a_request_that_finds_the_disk_full_is_refused_and_logged(ended, monkeyp
     assert calls_of(ended)[-1]["outcome"].startswith("refused: ")
 
 
-@pytest.mark.parametrize("error, told", [(KeyError("a\nb"), "KeyError"), (operate.InputError("a\nb"), "a b")])
+@pytest.mark.parametrize("error, told", [(KeyError("a\nb"), "KeyError"), (files_room.InputError("a\nb"), "a b")])
 def test_an_error_of_several_lines_and_an_unforeseen_one_are_a_line_too(ended, monkeypatch, error, told):
     def broken(run, n):
         raise error
 
-    monkeypatch.setattr(operate, "routing_of", broken)
+    monkeypatch.setattr(operate_room, "routing_of", broken)
 
     async def conversation(say):
         return await say.refused("routing_summary")
@@ -687,8 +694,8 @@ def test_an_error_of_several_lines_and_an_unforeseen_one_are_a_line_too(ended, m
 
 
 def test_a_request_without_an_answer_is_pending_and_comes_back_in_time(ended, monkeypatch):
-    monkeypatch.setattr(training.RunLog, "is_live", lambda log: True)
-    monkeypatch.setattr(operate, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(folder_room.RunLog, "is_live", lambda log: True)
+    monkeypatch.setattr(operate_room, "PATIENCE_S", 0.1)
 
     async def conversation(say):
         return await say("pause"), await say("status")
@@ -699,8 +706,8 @@ def test_a_request_without_an_answer_is_pending_and_comes_back_in_time(ended, mo
 
 
 def test_the_answer_of_a_training_that_refuses_is_passed_on(ended, monkeypatch):
-    monkeypatch.setattr(training.RunLog, "is_live", lambda log: True)
-    real = training.RunLog.ask
+    monkeypatch.setattr(folder_room.RunLog, "is_live", lambda log: True)
+    real = folder_room.RunLog.ask
 
     def answered(log, action, **how):
         request = real(log, action, **how)
@@ -709,7 +716,7 @@ def test_the_answer_of_a_training_that_refuses_is_passed_on(ended, monkeypatch):
         log.close(request)
         return request
 
-    monkeypatch.setattr(training.RunLog, "ask", answered)
+    monkeypatch.setattr(folder_room.RunLog, "ask", answered)
 
     async def conversation(say):
         return await say.refused("checkpoint")
@@ -725,12 +732,12 @@ def test_the_answer_of_a_training_that_refuses_is_passed_on(ended, monkeypatch):
 )
 def test_a_missing_package_is_named_with_its_extra(ended, monkeypatch, name, use):
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(operate.UsageError, match=r"pip install 'timemoe-lab\[operator\]'"):
+    with pytest.raises(files_room.UsageError, match=r"pip install 'timemoe-lab\[operator\]'"):
         use(ended)
 
 
 def test_another_language_is_refused(ended):
-    with pytest.raises(operate.UsageError, match="--lang fr: expected one of en, ko"):
+    with pytest.raises(files_room.UsageError, match="--lang fr: expected one of en, ko"):
         make_server(ended, language="fr")
 
 
@@ -783,9 +790,9 @@ def test_watch_without_a_terminal_prints_one_plain_screen(ended, capsys):
 
 
 def test_watch_of_no_run_and_a_wrong_pause_are_refused(ended, tmp_path):
-    with pytest.raises(operate.UsageError, match="not a run"):
+    with pytest.raises(files_room.UsageError, match="not a run"):
         watch(tmp_path)
-    with pytest.raises(operate.UsageError, match="--every 0"):
+    with pytest.raises(files_room.UsageError, match="--every 0"):
         watch(ended.path, every_s=0)
 
 

@@ -3,16 +3,21 @@
 import json
 import re
 import shutil
+from importlib import import_module
 
 import numpy as np
 import pytest
 
-from timemoe_lab import panel as module
-from timemoe_lab.agent import open_scorer, read_beat
-from timemoe_lab.config import InputError, read_json, write_json
-from timemoe_lab.panel import Panel, ThresholdPanel, bundle, link, pack, point_by_hand
-from timemoe_lab.threshold import Confusion
-from timemoe_lab.train import RunFolder, settle
+from timemoe_lab.agent.heartbeat import read_beat
+from timemoe_lab.detect.scorer import open_scorer
+from timemoe_lab.detect.threshold import Confusion
+from timemoe_lab.files import InputError, read_json, write_json
+from timemoe_lab.run.checkpoint import settle
+from timemoe_lab.run.folder import RunFolder
+from timemoe_lab.view.panel import Panel, bundle, link, pack
+from timemoe_lab.view.threshold import ThresholdPanel, point_by_hand
+
+panel_room = import_module("timemoe_lab.view.panel")
 
 
 @pytest.fixture
@@ -22,7 +27,7 @@ def run(trained, tmp_path):
 
 
 def in_cell(monkeypatch, cell, execution):
-    monkeypatch.setattr(module, "cell_here", lambda: (cell, execution))
+    monkeypatch.setattr(panel_room, "cell_here", lambda: (cell, execution))
 
 
 def small(**how):

@@ -6,14 +6,16 @@ import os
 import shutil
 import threading
 import time
+from importlib import import_module
 
 import numpy as np
 import pytest
 
-from timemoe_lab import panel_live
-from timemoe_lab.agent import beat_table
-from timemoe_lab.panel_live import LivePanel, Tail, snapshot_of, thin_steps
-from timemoe_lab.train import RunFolder
+from timemoe_lab.agent.state import beat_table
+from timemoe_lab.run.folder import RunFolder
+from timemoe_lab.view.live import LivePanel, Tail, snapshot_of, thin_steps
+
+live_room = import_module("timemoe_lab.view.live")
 
 NAME = "timemoe-lab live"
 
@@ -248,7 +250,7 @@ def test_it_is_set_from_the_loop_and_not_while_the_loop_is_busy(run):
 def test_a_run_that_stands_still_is_not_read_again(run, monkeypatch):
     async def watch():
         panel, read = LivePanel(run, every_s=0.02), []
-        monkeypatch.setattr(panel_live, "snapshot_of", lambda run: read.append(1) or snapshot_of(run))
+        monkeypatch.setattr(live_room, "snapshot_of", lambda run: read.append(1) or snapshot_of(run))
         looks = panel._looks
         await until(lambda: panel._looks > looks + 5, "looks")
         assert not read
@@ -287,7 +289,7 @@ def test_ten_panels_of_a_key_leave_one_thread(run):
 
 
 def test_nobody_looks_so_nobody_follows_until_somebody_does(run, monkeypatch):
-    monkeypatch.setattr(panel_live, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(live_room, "PATIENCE_S", 0.3)
     panel = LivePanel(run, every_s=0.05)
     assert followers()
     wait_for(lambda: not followers(), "the end of patience")

@@ -7,29 +7,35 @@ import numpy as np
 import pytest
 import torch
 
-from timemoe_lab.agent import frame_of
-from timemoe_lab.config import InputError
-from timemoe_lab.panel_channels import (
+from timemoe_lab.data.prepare import normalise
+from timemoe_lab.data.recording import Recording
+from timemoe_lab.data.signature import (
     BINS,
     ORDERS,
+    Sight,
+    lines,
+    look,
+    negative_sequence,
+    read_signature,
+    ring,
+    spectrum,
+    vector_of,
+)
+from timemoe_lab.files import InputError
+from timemoe_lab.run.folder import RunFolder, frame_of
+from timemoe_lab.view.channels import (
     Bench,
     ChannelPanel,
     Scene,
     contribution,
     envelope_of,
-    lines,
     nearest,
-    negative_sequence,
     payload,
     physics,
-    pick,
     read_scene,
-    ring,
-    spectrum,
-    thin,
-    vector_of,
 )
-from timemoe_lab.panel_routing import (
+from timemoe_lab.view.panel import pick, thin
+from timemoe_lab.view.routing import (
     MIXED,
     N_BINS,
     RoutingPanel,
@@ -40,10 +46,6 @@ from timemoe_lab.panel_routing import (
     read_history,
     read_routing,
 )
-from timemoe_lab.prepare import normalise
-from timemoe_lab.signals import Recording
-from timemoe_lab.signature import Sight, look, read_signature
-from timemoe_lab.train import RunFolder
 
 FS = 5000.0
 

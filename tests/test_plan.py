@@ -18,10 +18,12 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from timemoe_lab.cli import main
-from timemoe_lab.config import UsageError, preset
-from timemoe_lab.model import GB, Job, TimeMoE, advice, plan, ways
-from timemoe_lab.moe import load_balancing_loss
-from timemoe_lab.train import forecast_loss, make_optimizer
+from timemoe_lab.config import preset
+from timemoe_lab.files import UsageError
+from timemoe_lab.model.moe import load_balancing_loss
+from timemoe_lab.model.plan import GB, Job, advice, plan, ways
+from timemoe_lab.model.timemoe import TimeMoE
+from timemoe_lab.train.step import forecast_loss, make_optimizer
 
 SMALL = preset("small").model
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from timemoe_lab.agent.policy import acts, decide, replay
 from timemoe_lab.config import Rule
-from timemoe_lab.policy import acts, decide, replay
 
 IDLE = Rule("idle", "least_load", "below", 0.01, beats=2, knob="aux_weight", by=2.0, high=0.2)
 FELL = Rule("fell", "quality", "fell", 0.1, beats=1, action="restore")

@@ -1,6 +1,7 @@
 "What the model sees: gaps counted, scales, virtual channels, windows, and nothing that crosses splits."
 
 from dataclasses import astuple, replace
+from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,20 +11,41 @@ from conftest import make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from timemoe_lab import score
-from timemoe_lab.agent import calibrate, frame_of, open_scorer, score_recordings
 from timemoe_lab.cli import write_report
-from timemoe_lab.config import SCOPES, Config, DataConfig, InputError, UsageError, config_from_dict, read_json, tiny
-from timemoe_lab.evaluate import evaluate, evaluation_table
-from timemoe_lab.evaluate import test_recordings as unseen_recordings
-from timemoe_lab.model import TimeMoE
-from timemoe_lab.prepare import VIRTUAL, Counts, Frame, Normalised, Scale, as_series, covering_starts, fit_scale
-from timemoe_lab.prepare import in_phase_order, instance, moments, normalise, recording_moments, scale_of
-from timemoe_lab.prepare import virtual_channels
-from timemoe_lab.score import Space, gather, pack_profile, read_series
-from timemoe_lab.signals import Recording, read_folder
-from timemoe_lab.store import Store, write_store
-from timemoe_lab.train import WindowOrder, make_optimizer, read_windows, start_run, train, train_step, training_data
+from timemoe_lab.config import SCOPES, Config, DataConfig, config_from_dict, tiny
+from timemoe_lab.data.ingest import write_store
+from timemoe_lab.data.prepare import (
+    VIRTUAL,
+    Counts,
+    Frame,
+    Normalised,
+    Scale,
+    as_series,
+    covering_starts,
+    fit_scale,
+    in_phase_order,
+    instance,
+    moments,
+    normalise,
+    recording_moments,
+    scale_of,
+    virtual_channels,
+)
+from timemoe_lab.data.readers import read_folder
+from timemoe_lab.data.recording import Recording
+from timemoe_lab.data.store import Store
+from timemoe_lab.detect.evaluate import evaluate, evaluation_table
+from timemoe_lab.detect.evaluate import test_recordings as unseen_recordings
+from timemoe_lab.detect.score import Space, read_series
+from timemoe_lab.detect.score import gather, pack_profile
+from timemoe_lab.detect.scorer import calibrate, open_scorer, score_recordings
+from timemoe_lab.files import InputError, UsageError, read_json
+from timemoe_lab.model.timemoe import TimeMoE, read_windows
+from timemoe_lab.run.folder import frame_of, start_run
+from timemoe_lab.train.loop import train, training_data
+from timemoe_lab.train.step import WindowOrder, make_optimizer, train_step
+
+score_room = import_module("timemoe_lab.detect.score")
 
 FS, N = 1000.0, 1024
 CHANNELS, UNITS = ("CH1", "CH2", "CH3", "CH4"), ("A", "A", "A", "V")
@@ -122,7 +144,7 @@ def test_what_is_not_finite_before_the_model_gets_no_score_and_is_counted(monkey
         seen.x[2, 300:310] = np.nan
         return seen
 
-    monkeypatch.setattr(score, "normalise", spoilt)
+    monkeypatch.setattr(score_room, "normalise", spoilt)
     model = TimeMoE(tiny().model, seed=0).eval()
     space = Space(np.zeros((4, 32)), np.ones(4), np.zeros(32), np.eye(3, 32))
     evidence = gather(model, recording, frame=frame, config=tiny(), space=space)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,24 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from timemoe_lab import agent, train
-from timemoe_lab.agent import beat, compare_runs, open_scorer, reproduce
+from timemoe_lab.agent.heartbeat import beat
+from timemoe_lab.agent.reproduce import compare_runs, reproduce
 from timemoe_lab.cli import main
-from timemoe_lab.config import InputError, UsageError, read_json, tiny, write_json
-from timemoe_lab.motor import campaign, simulate
-from timemoe_lab.signals import read_folder
-from timemoe_lab.store import write_store
-from timemoe_lab.train import Progress, RunFolder, detach_training, start_run, take_up
+from timemoe_lab.config import tiny
+from timemoe_lab.data.ingest import write_store
+from timemoe_lab.data.motor import campaign, simulate
+from timemoe_lab.data.readers import read_folder
+from timemoe_lab.detect.scorer import open_scorer
+from timemoe_lab.files import InputError, UsageError, read_json, write_json
+from timemoe_lab.run.checkpoint import Progress, take_up
+from timemoe_lab.run.folder import RunFolder, start_run
+from timemoe_lab.train.loop import detach_training
+
+reproduce_room = import_module("timemoe_lab.agent.reproduce")
+files_room = import_module("timemoe_lab.files")
+checkpoint_room = import_module("timemoe_lab.run.checkpoint")
+folder_room = import_module("timemoe_lab.run.folder")
+loop_room = import_module("timemoe_lab.train.loop")
 
 HERE = Path(__file__).parent
 CLOCK = {"time", "tokens_per_s", "waiting", "memory_mb", "trained_s"}  # what a repeated run need not repeat
@@ -190,11 +201,11 @@ def test_random_generators_go_on_and_the_caller_keeps_his_own(small_store, tmp_p
 
     random.seed(5)
     runs = [start_run(tmp_path / name, small_store, recipe(steps=14)) for name in ("whole", "cut")]
-    assert train.train(runs[0], small_store, heartbeat=draw)
+    assert loop_room.train(runs[0], small_store, heartbeat=draw)
     (runs[1].path / "checkpoints").mkdir()
     first = runs[0].checkpoint("7")
     shutil.copytree(first, runs[1].path / "checkpoints" / first.name)
-    assert train.train(runs[1], small_store, heartbeat=draw)
+    assert loop_room.train(runs[1], small_store, heartbeat=draw)
     drawn = [r.events("beat")[-1]["drawn"] for r in runs]
     assert drawn[0] == drawn[1] and drawn[0] != runs[0].events("beat")[0]["drawn"]
     after, fresh = random.random(), random.Random(5).random()
@@ -215,7 +226,7 @@ def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(small_store, tmp_pat
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "replace", replace_)
     model = run.untrained()
-    path = train.save_checkpoint(run, model, torch.optim.SGD(model.parameters()), Progress(step=1, loss=1.0))
+    path = checkpoint_room.save_checkpoint(run, model, torch.optim.SGD(model.parameters()), Progress(step=1, loss=1.0))
     at = done.index(("named", str(path)))
     before = {Path(name).name for what, name in done[:at] if what == "flushed"}
     assert before >= {p.name for p in path.iterdir()} | {path.name, "events.jsonl"}
@@ -237,7 +248,7 @@ def test_moments_of_any_type_come_back_as_they_were(small_store, tmp_path):
     optimizer = EightBit(model.parameters(), lr=0.1)
     optimizer.fill(model)
     progress = Progress(step=3, position=(1, 2), delta=0.5, loss=0.25, beat={"f1": 0.5, "mask": ["CH4"]})
-    train.save_checkpoint(run, model, optimizer, progress)
+    checkpoint_room.save_checkpoint(run, model, optimizer, progress)
     fresh = run.untrained().to(torch.bfloat16)
     with torch.no_grad():
         for p in fresh.parameters():
@@ -290,12 +301,12 @@ def test_which_checkpoint_is_the_best(small_store, tmp_path, beats, best, metric
     for step, (f1, held_out) in enumerate(beats, 1):
         columns = {"f1": f1, "held_out": held_out, "delta": 1.0}
         files = {"profile.safetensors": b"p%d" % step, "operating_point.json": b"o%d" % step}
-        train.save_checkpoint(
+        checkpoint_room.save_checkpoint(
             run, model, optimizer, Progress(step=step, loss=1.0, beat=columns), beat=columns, files=files
         )
     if not beats:
         for step in (1, 2, 3):
-            train.save_checkpoint(run, model, optimizer, Progress(step=step, loss=1.0))
+            checkpoint_room.save_checkpoint(run, model, optimizer, Progress(step=step, loss=1.0))
     told = read_json(run.path / "checkpoints" / "best.json")
     assert told["checkpoint"].startswith(f"step-{best:06d}") and told["metric"] == metric
     if beats:
@@ -356,7 +367,7 @@ def test_a_profile_of_another_checkpoint_is_refused(trained, raw, tmp_path, caps
     shutil.copy(other / "profile.safetensors", run.path)
     assert main(["score", str(run.path), str(raw), "--out", str(tmp_path / "out")]) == 1
     assert "of two checkpoints" in said(capsys)
-    train.settle(run)
+    checkpoint_room.settle(run)
     assert contents(run) == contents(trained)
 
 
@@ -376,13 +387,13 @@ def test_going_on_from_an_earlier_checkpoint_puts_the_later_ones_aside(small_sto
 def test_old_checkpoints_go_when_asked_and_beats_stay(small_store, tmp_path):
     def kept(**changes):
         run = start_run(tmp_path / str(changes), small_store, recipe(steps=28, **changes))
-        assert train.train(run, small_store, heartbeat=lambda m, p: beat(run, small_store, m, p))
+        assert loop_room.train(run, small_store, heartbeat=lambda m, p: beat(run, small_store, m, p))
         assert not list((run.path / "checkpoints").glob(".*"))
-        return run, [train.step_of(p) for p in run.checkpoints()]
+        return run, [folder_room.step_of(p) for p in run.checkpoints()]
 
     run, steps = kept(keep=None)
     assert steps == [4, 7, 8, 12, 14, 16, 20, 21, 24, 28]
-    n = len(train.training_data(run, small_store)[0].epoch(0))  # windows in an epoch; a step reads four
+    n = len(loop_room.training_data(run, small_store)[0].epoch(0))  # windows in an epoch; a step reads four
     ends = {step for step in (4, 8, 12, 16, 20, 24) if 4 * step // n > 4 * (step - 1) // n}
     assert ends and kept(keep=2)[1] == sorted({7, 14, 20, 21, 24, 28} | ends)
     run, steps = kept(keep=1, keep_beats=1)
@@ -408,8 +419,8 @@ def test_a_full_disk_is_reported_and_training_goes_on(small_store, whole, tmp_pa
         return real(path, data)
 
     monkeypatch.setattr(Path, "write_bytes", write)
-    assert train.train(run, small_store, heartbeat=lambda m, p: beat(run, small_store, m, p))
-    assert [train.step_of(p) for p in run.checkpoints()] == [4, 12, 14, 16]
+    assert loop_room.train(run, small_store, heartbeat=lambda m, p: beat(run, small_store, m, p))
+    assert [folder_room.step_of(p) for p in run.checkpoints()] == [4, 12, 14, 16]
     assert [e["step"] for e in run.events("disk_full")] == [7, 8]
     assert capsys.readouterr().err.count("No space left on device") == 2
     assert not list(run.path.rglob(".*-*"))  # nothing torn
@@ -418,7 +429,7 @@ def test_a_full_disk_is_reported_and_training_goes_on(small_store, whole, tmp_pa
 
 
 def test_a_disk_that_stays_full_keeps_the_last_good_checkpoint_and_fails(small_store, tmp_path, monkeypatch, capsys):
-    run, real = start_run(tmp_path / "run", small_store, recipe()), train.save
+    run, real = start_run(tmp_path / "run", small_store, recipe()), checkpoint_room.save
     saved = []
 
     def full_later(tensors):
@@ -426,10 +437,10 @@ def test_a_disk_that_stays_full_keeps_the_last_good_checkpoint_and_fails(small_s
         return real(tensors) if len(saved) <= 3 else no_room()  # the first checkpoint is three files
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "save", full_later)
+        patch.setattr(checkpoint_room, "save", full_later)
         assert main(["resume", str(run.path)]) == 1
     assert "No space left on device" in (line := said(capsys)) and f"timemoe-lab resume {run.path}" in line
-    assert [train.step_of(p) for p in run.checkpoints()] == [4] and not run.events("end")
+    assert [folder_room.step_of(p) for p in run.checkpoints()] == [4] and not run.events("end")
     assert main(["resume", str(run.path)]) == 0 and run.events("end")
 
 
@@ -456,9 +467,9 @@ class Cramped:
 
 
 def test_events_wait_for_room_and_none_is_torn(tmp_path, monkeypatch, capsys):
-    log = train.RunLog(tmp_path)
+    log = folder_room.RunLog(tmp_path)
     log.log("step", 1)
-    monkeypatch.setattr(train, "open", Cramped, raising=False)
+    monkeypatch.setattr(folder_room, "open", Cramped, raising=False)
     log.log("step", 2)
     log.log("step", 3)
     assert [e["step"] for e in log.events()] == [1] and (tmp_path / "events.jsonl").read_text().count("\n") == 1
@@ -488,23 +499,23 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
     dead = subprocess.Popen(["true"])
     dead.wait()
     lock.write_text(json.dumps({"pid": dead.pid, "host": platform.node(), "since": "long ago"}))
-    assert not train.is_locked(lock)
-    with train.locked(lock):
-        assert train.is_locked(lock) and json.loads(lock.read_text())["pid"] == os.getpid()
-    assert not train.is_locked(lock)
+    assert not files_room.is_locked(lock)
+    with files_room.locked(lock):
+        assert files_room.is_locked(lock) and json.loads(lock.read_text())["pid"] == os.getpid()
+    assert not files_room.is_locked(lock)
 
 
 def test_a_worker_that_outlives_its_killed_process_is_waited_for(tmp_path):
     script = (
-        "import os, sys, time, signal; from pathlib import Path; from timemoe_lab.train import locked\n"
+        "import os, sys, time, signal; from pathlib import Path; from timemoe_lab.files import locked\n"
         "with locked(Path(sys.argv[1])):\n"
         "    if os.fork() == 0: time.sleep(2); os._exit(0)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", script, tmp_path / ".lock"])
-    assert train.is_locked(tmp_path / ".lock")
+    assert files_room.is_locked(tmp_path / ".lock")
     began = time.monotonic()
-    with train.locked(tmp_path / ".lock"):
+    with files_room.locked(tmp_path / ".lock"):
         assert time.monotonic() - began > 0.5
 
 
@@ -513,8 +524,9 @@ def test_a_worker_that_outlives_its_killed_process_is_waited_for(tmp_path):
 
 KERNEL = """
 import sys
-from timemoe_lab.store import Store
-from timemoe_lab.train import RunFolder, train
+from timemoe_lab.data.store import Store
+from timemoe_lab.run.folder import RunFolder
+from timemoe_lab.train.loop import train
 print(train(RunFolder(sys.argv[1]), Store(sys.argv[2]), detach=True), flush=True)
 sys.stdin.read()
 """
@@ -534,11 +546,11 @@ def test_a_detached_run_survives_the_kernel_and_is_followed_live(small_store, tm
     pid = json.loads((run.path / ".lock").read_text())["pid"]
     os.killpg(kernel.pid, signal.SIGKILL)  # the kernel, its process group, its session
     kernel.wait()
-    assert train.is_locked(run.path / ".lock") and os.getsid(pid) == pid
+    assert files_room.is_locked(run.path / ".lock") and os.getsid(pid) == pid
     followed, live = [], 0
     for event in run.follow(0.1):
         followed.append(event)
-        live += train.is_locked(run.path / ".lock")
+        live += files_room.is_locked(run.path / ".lock")
     assert followed == run.events() and followed[-1]["event"] == "end" and live > 2
     assert "150/150" in (run.path / "train.log").read_text()
     assert open_scorer(run.path).point["threshold"] > 0  # with the command's heartbeat
@@ -552,7 +564,7 @@ def test_a_detached_run_that_cannot_start_says_why(small_store, tmp_path):
 
 def test_following_ends_when_the_process_dies_and_waits_for_whole_lines(tmp_path):
     script = (
-        "import os, sys, time, signal; from timemoe_lab.train import RunLog, locked\n"
+        "import os, sys, time, signal; from timemoe_lab.files import locked; from timemoe_lab.run import RunLog\n"
         "log = RunLog(sys.argv[1])\n"
         "with locked(log.path / '.lock'):\n"
         "    log.log('step', 1); print(flush=True); time.sleep(1.5)\n"
@@ -563,21 +575,21 @@ def test_following_ends_when_the_process_dies_and_waits_for_whole_lines(tmp_path
     )
     process = subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE)
     process.stdout.readline()
-    following = train.RunLog(tmp_path).follow(0.05)
+    following = folder_room.RunLog(tmp_path).follow(0.05)
     assert next(following)["step"] == 1 and process.poll() is None
     assert [e["step"] for e in following] == [2]  # and no half line; then the end
     assert process.wait(5) == -signal.SIGKILL
 
 
 def test_an_event_written_just_before_the_end_is_followed(tmp_path, monkeypatch):
-    log, looks = train.RunLog(tmp_path), iter([True, False])
+    log, looks = folder_room.RunLog(tmp_path), iter([True, False])
 
     def is_locked(path):
         log.log("step", 1)  # whoever trains is quicker than whoever follows
         return next(looks)
 
-    monkeypatch.setattr(train, "is_locked", is_locked)
-    assert len(list(train.RunLog(tmp_path).follow(0.01))) == 2
+    monkeypatch.setattr(folder_room, "is_locked", is_locked)
+    assert len(list(folder_room.RunLog(tmp_path).follow(0.01))) == 2
 
 
 # The same again
@@ -630,7 +642,7 @@ def test_beats_by_the_clock_and_an_early_end_are_reproduced_by_step(small_store,
     run, hours = start_run(tmp_path / "run", small_store, config), iter(np.arange(0, 100, 0.09))
     slow_clock = lambda: 3600 * float(next(hours))
     heartbeat = lambda m, p: beat(run, small_store, m, p)
-    assert train.train(run, small_store, heartbeat=heartbeat, minutes=120, now=slow_clock)
+    assert loop_room.train(run, small_store, heartbeat=heartbeat, minutes=120, now=slow_clock)
     beats, end = [e["step"] for e in run.events("beat")], run.events("end")[0]["step"]
     assert len(beats) >= 2 and end < 30
     result = reproduce(run, small_store, tmp_path / "again")
@@ -659,7 +671,7 @@ def test_agreement_is_of_the_worst_number(whole, tmp_path):
     (other.path / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in lines))
     assert compare_runs(whole[0], other)["agreement"] == pytest.approx(0.9)
     assert [m["name"] for m in same["metrics"]] == ["loss", "f1", "threshold", "held_out"]
-    assert agent.agreement(2.0, 1.9) == pytest.approx(0.95) and agent.agreement(0.0, 0.1) == 0
+    assert reproduce_room.agreement(2.0, 1.9) == pytest.approx(0.95) and reproduce_room.agreement(0.0, 0.1) == 0
 
 
 # A change detector
@@ -679,7 +691,7 @@ def golden_curve(folder, threads):
     config = replace(config, train=replace(config.train, **how))
     store = write_store(folder / "store", read_folder(HERE.parent / "data" / "sample"), where="data/sample")
     run = start_run(folder / "run", store, config)
-    assert train.train(run, store)
+    assert loop_room.train(run, store)
     return [e["loss"] for e in run.events("step")]
 
 

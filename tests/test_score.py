@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from timemoe_lab.config import InputError, ScoreConfig, UsageError, tiny
-from timemoe_lab.model import TimeMoE
-from timemoe_lab.prepare import Frame, Scale, normalise
-from timemoe_lab.score import (
+from timemoe_lab.config import ScoreConfig, tiny
+from timemoe_lab.data.prepare import Frame, Scale, normalise
+from timemoe_lab.data.recording import Recording
+from timemoe_lab.detect.reading import learn_space, read_series
+from timemoe_lab.detect.score import (
     distances,
     fit_profile,
     gather,
-    learn_space,
     load_profile,
     merge,
     pack_profile,
-    read_series,
     score_recording,
     to_samples,
 )
-from timemoe_lab.signals import Recording
+from timemoe_lab.files import InputError, UsageError
+from timemoe_lab.model.timemoe import TimeMoE
 
 FS, N = 1000.0, 2000
 CHANNELS = ("CH1", "CH2", "CH3")

@@ -16,9 +16,19 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from timemoe_lab.config import InputError
-from timemoe_lab.signals import Recording, common_kind, conform, cut_head, find_layout, is_reversed, list_files, oddest
-from timemoe_lab.signals import read, read_file, read_folder, read_labels, sampling_rate, signature
+from timemoe_lab.data.phases import is_reversed, oddest, signature
+from timemoe_lab.data.readers import (
+    cut_head,
+    find_layout,
+    list_files,
+    read,
+    read_file,
+    read_folder,
+    read_labels,
+    sampling_rate,
+)
+from timemoe_lab.data.recording import Recording, common_kind, conform
+from timemoe_lab.files import InputError
 
 cell = st.one_of(st.floats(-1e3, 1e3, width=32), st.sampled_from([math.nan, math.inf, -math.inf]))
 signals = st.tuples(st.integers(1, 4), st.integers(5, 40)).flatmap(
@@ -286,7 +296,7 @@ def test_half_a_gigabyte_of_text_is_read_within_a_gigabyte(tmp_path):
             file.write(b"".join(lines))
     code = """
         import resource, sys
-        from timemoe_lab.signals import read
+        from timemoe_lab.data.readers import read
         recording = read(sys.argv[1])
         print(recording.n_samples, recording.fs, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     """

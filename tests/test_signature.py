@@ -1,16 +1,16 @@
 "Operating point and asymmetry against signals made by hand, least squares and circuit theory."
 
 from dataclasses import fields, replace
+from importlib import import_module
 from time import process_time
 
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from timemoe_lab.config import InputError
-from timemoe_lab.motor import Job, campaign, quiet, simulate
-from timemoe_lab.signals import Recording
-from timemoe_lab.signature import (
+from timemoe_lab.data.motor import Job, campaign, quiet, simulate
+from timemoe_lab.data.recording import Recording
+from timemoe_lab.data.signature import (
     Conditional,
     choose,
     exponents,
@@ -21,6 +21,9 @@ from timemoe_lab.signature import (
     slip_of,
     supply_line,
 )
+from timemoe_lab.files import InputError
+
+motor_room = import_module("timemoe_lab.data.motor")
 
 FOUR = ("CH1", "CH2", "CH3", "CH4")
 SEVEN = (*FOUR, "V1", "V2", "V3")
@@ -112,12 +115,11 @@ def test_drifting_mains_lose_no_amplitude(bend_hz):
 
 def test_the_simulators_operating_point():
     "Slip against the rotor's mean speed in the equations, |I+| against a fit."
-    from timemoe_lab import motor
 
     job = Job(0, 40, 100, 7)
     (recording,) = simulate([job], seconds=3.0)
-    numbers = motor.plant([job])
-    trace = motor.integrate(numbers, motor.Motor(), seconds=3.0)
+    numbers = motor_room.plant([job])
+    trace = motor_room.integrate(numbers, motor_room.Motor(), seconds=3.0)
     speed = np.diff(trace.angle[[0, -1], 0])[0] / (3.0 - 1e-4)
     hz = numbers.turn_rate[0] / (2 * np.pi)
     f0, current, slip = read_signature(recording).condition[:3]

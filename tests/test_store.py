@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +21,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from timemoe_lab import store as module
-from timemoe_lab.config import DataConfig, InputError, UsageError
-from timemoe_lab.signals import Recording
-from timemoe_lab.store import (
-    BLOCK,
-    SeriesFolder,
-    Store,
-    Stopped,
-    bench_store,
-    prepare_folder,
-    verify_store,
-    write_store,
-)
+from timemoe_lab.bench import bench_store
+from timemoe_lab.config import DataConfig
+from timemoe_lab.data.ingest import SeriesFolder, Stopped, prepare_folder, write_store
+from timemoe_lab.data.recording import Recording
+from timemoe_lab.data.store import BLOCK, Store, verify_store
+from timemoe_lab.files import InputError, UsageError
+
+ingest_room = import_module("timemoe_lab.data.ingest")
+readers_room = import_module("timemoe_lab.data.readers")
+store_room = import_module("timemoe_lab.data.store")
 
 FIXTURE = Path(__file__).parent / "fixtures" / "binary_dataset"
 CURRENTS = ("CH1", "CH2", "CH3")
@@ -137,7 +135,7 @@ def test_the_table_holds_what_the_entries_say(folder, tmp_path):
     for row in store.series:
         entry = store.entries[row["recording"]]
         assert (row["n_samples"], row["class_id"], row["fs"]) == (entry.n_samples, entry.class_id, 1000)
-        assert module.SPLIT_CODES[row["split"]] == entry.split and np.isnan(row["supply_hz"])
+        assert store_room.SPLIT_CODES[row["split"]] == entry.split and np.isnan(row["supply_hz"])
         assert (row["mean"], row["std"]) == (store.scale.mean[row["channel"]], store.scale.std[row["channel"]])
         blocks = np.fromfile(store.path / "blocks-000.bin", "<f4").reshape(-1, BLOCK)[row["block"] :][: row["n_blocks"]]
         want = store.signal(row["recording"])[row["channel"]]
@@ -177,7 +175,7 @@ def _only_trackers():
 
 
 def test_recordings_in_memory_and_files_give_the_same_store(folder, tmp_path):
-    from timemoe_lab.signals import read_folder
+    from timemoe_lab.data.readers import read_folder
 
     store = write_store(tmp_path / "memory", read_folder(folder), where=str(folder))
     files = prepare_folder(folder, tmp_path / "files")
@@ -186,7 +184,7 @@ def test_recordings_in_memory_and_files_give_the_same_store(folder, tmp_path):
 
 
 def test_a_reader_imports_no_torch():
-    code = "import sys, timemoe_lab.store; sys.exit('torch' in sys.modules)"
+    code = "import sys, timemoe_lab.data.store; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT).returncode == 0
 
 
@@ -265,7 +263,7 @@ def test_a_file_that_may_not_be_read_is_named(folder, tmp_path, monkeypatch):
     def refuse(path, *arguments, **options):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    monkeypatch.setattr(module, "labelled", refuse)
+    monkeypatch.setattr(ingest_room, "labelled", refuse)
     with pytest.raises(InputError, match=r"0_0\.csv: can't be read \(Permission denied\)"):
         prepare_folder(folder, tmp_path / "store")
 
@@ -324,7 +322,7 @@ def test_phases_that_run_backwards_are_marked_and_virtual_channels_have_a_scale(
 
 def test_moments_of_a_long_recording_are_those_of_its_pieces(tmp_path, monkeypatch):
     whole = write_store(tmp_path / "whole", phase_recordings((1,)), where="here", swap_phases=True)
-    monkeypatch.setattr(module, "SPAN", 1500)
+    monkeypatch.setattr(ingest_room, "SPAN", 1500)
     cut = write_store(tmp_path / "cut", phase_recordings((1,)), where="here", swap_phases=True)
     assert np.allclose(cut.scale.std, whole.scale.std, rtol=1e-9)
     assert np.allclose(cut.virtual_scale.mean, whole.virtual_scale.mean, rtol=0.02, atol=2e-3)
@@ -335,7 +333,9 @@ def test_moments_of_a_long_recording_are_those_of_its_pieces(tmp_path, monkeypat
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
-from timemoe_lab import store
+from importlib import import_module
+
+store = import_module("timemoe_lab.data.ingest")
 
 raw, out, point, count = sys.argv[1:]
 left = [int(count)]
@@ -400,8 +400,8 @@ POINTS = [
 
 def count_reads(monkeypatch):
     "A list that grows with each file that is read."
-    read, real = [], module.labelled
-    monkeypatch.setattr(module, "labelled", lambda path, *a, **o: read.append(path.name) or real(path, *a, **o))
+    read, real = [], readers_room.labelled
+    monkeypatch.setattr(ingest_room, "labelled", lambda path, *a, **o: read.append(path.name) or real(path, *a, **o))
     return read
 
 
@@ -508,7 +508,7 @@ def test_recordings_in_memory_leave_nothing_when_interrupted(tmp_path):
 
 HOLDER = """
 import sys, time
-from timemoe_lab.store import prepare_folder
+from timemoe_lab.data.ingest import prepare_folder
 prepare_folder(*sys.argv[1:3], progress=lambda name: (print(name, flush=True), time.sleep(60)))
 """
 
@@ -537,7 +537,7 @@ def many(tmp_path_factory):
 
 WORKERS = """
 import signal, sys
-from timemoe_lab.store import prepare_folder
+from timemoe_lab.data.ingest import prepare_folder
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and hand that on
 if sys.argv[3] == "as Ctrl-C":
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -604,7 +604,7 @@ def test_a_file_too_large_for_memory_is_one_line(folder, tmp_path, monkeypatch):
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "labelled", too_large)
+        patch.setattr(ingest_room, "labelled", too_large)
         with pytest.raises(Stopped, match="0_0.csv.*memory"):
             prepare_folder(folder, tmp_path / "store", skip_bad=True)
     assert len(prepare_folder(folder, tmp_path / "store").entries) == 6
@@ -742,7 +742,7 @@ def test_progress_of_verify_names_each_recording(intact):
 
 
 def test_a_store_of_several_files_is_read_and_verified(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "FILE_BLOCKS", 4)
+    monkeypatch.setattr(store_room, "FILE_BLOCKS", 4)
     generator = np.random.default_rng(0)
     signals = [generator.normal(size=(2, n)).astype(np.float32) for n in (9, 3 * BLOCK, 700, 20)]
     recordings = [Recording(f"0_{i}.csv", x, 10.0, ("a", "b"), ("", ""), 0) for i, x in enumerate(signals)]
@@ -922,7 +922,7 @@ def test_a_time_300b_folder_becomes_a_store(tmp_path):
 STAND_IN = {
     "time_moe_dataset.py": """
 import numpy as np
-from timemoe_lab.store import SeriesFolder
+from timemoe_lab.data.ingest import SeriesFolder
 
 class TimeMoEDataset:
     def __init__(self, folder):
@@ -996,7 +996,7 @@ def test_a_batch_is_as_fast_as_a_bare_copy_and_no_slower_from_a_large_store(tmp_
 
 HUGE = """
 import re, sys
-from timemoe_lab.store import prepare_folder
+from timemoe_lab.data.ingest import prepare_folder
 prepare_folder(*sys.argv[1:3], workers=1)
 print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 """

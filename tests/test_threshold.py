@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, fbeta_score, precision_recall_curve, roc_auc_score
 
-from timemoe_lab.threshold import (
+from timemoe_lab.detect.threshold import (
     away_from_edges,
     best_f_beta,
     bootstrap,
     bootstrap_ratio,
-    confusion,
     conformal_threshold,
+    confusion,
     cost_threshold,
     curve,
     detection_delay,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,31 +15,33 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from timemoe_lab import train as training
-from timemoe_lab.agent import beat, beat_table
+from timemoe_lab.agent.heartbeat import beat
+from timemoe_lab.agent.state import beat_table
 from timemoe_lab.cli import main
-from timemoe_lab.config import Bar, InputError, UsageError, base, read_json, tiny
-from timemoe_lab.model import TimeMoE
-from timemoe_lab.moe import load_balancing_loss
-from timemoe_lab.prepare import Normalised, normalise
-from timemoe_lab.train import (
-    CLOCK,
-    Ahead,
+from timemoe_lab.config import base, tiny
+from timemoe_lab.data.prepare import Normalised, normalise
+from timemoe_lab.files import Bar, InputError, UsageError, read_json
+from timemoe_lab.model.device import numerics
+from timemoe_lab.model.moe import load_balancing_loss
+from timemoe_lab.model.timemoe import TimeMoE
+from timemoe_lab.run.folder import CLOCK, RunFolder, start_run
+from timemoe_lab.train.loop import Ahead, train, warnings_at
+from timemoe_lab.train.step import (
     BF16AdamW,
-    RunFolder,
     Step,
     WindowOrder,
     forecast_loss,
     make_optimizer,
     n_targets,
-    numerics,
     round_to_bf16,
     split_batch,
-    start_run,
-    train,
     train_step,
-    warnings_at,
 )
+
+timemoe_room = import_module("timemoe_lab.model.timemoe")
+folder_room = import_module("timemoe_lab.run.folder")
+loop_room = import_module("timemoe_lab.train.loop")
+step_room = import_module("timemoe_lab.train.step")
 
 N_TENSORS = len(list(TimeMoE(tiny().model).parameters()))
 
@@ -176,7 +179,7 @@ def test_a_run_of_two_processes_is_taken_up_by_three_and_by_one(store, tmp_path)
     run = start_run(tmp_path / "run", store, whole.config)
     for n, keep in ((2, 3), (3, 6), (1, 9)):
         launched(n, "resume", run.path, cwd=tmp_path)
-        for path in [p for p in run.checkpoints() if training.step_of(p) > keep]:
+        for path in [p for p in run.checkpoints() if folder_room.step_of(p) > keep]:
             shutil.rmtree(path)  # as if it had been killed before
     assert [e["step"] for e in run.events("step")] == list(range(1, 10)) and len(run.events("end")) == 1
     assert np.allclose(lossy(run), lossy(whole), rtol=1e-4)
@@ -189,15 +192,19 @@ from pathlib import Path
 import torch
 from accelerate.utils import gather
 from timemoe_lab.config import tiny
-from timemoe_lab.store import Store
-from timemoe_lab.train import RunFolder, Team, start_run, train
-import timemoe_lab.train as training
+from timemoe_lab.data.store import Store
+from timemoe_lab.run.folder import RunFolder, start_run
+from timemoe_lab.train.loop import train
+from timemoe_lab.train.step import Team
+from importlib import import_module
+
+step_room = import_module("timemoe_lab.train.step")
 store, out, kind = Store(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 config = tiny()
 config = replace(config, train=replace(config.train, steps=4, batch=4, accumulation=6, log_every=1, warmup=1))
 team = Team.join("cpu")
 made = team.tell(start_run(out, store, config).path if team.main else None)
-real, calls = training.read_windows, []
+real, calls = step_room.read_windows, []
 def spoilt(model, x, valid, **how):
     calls.append(len(x))
     if kind == "memory" and team.rank == 1 and len(x) > 2:
@@ -206,7 +213,7 @@ def spoilt(model, x, valid, **how):
     if kind == "nan" and team.rank == 1 and 2 < len(calls) <= 4:  # its second step
         out = replace(out, forecast={h: a * float("nan") for h, a in out.forecast.items()})
     return out
-training.read_windows = spoilt
+step_room.read_windows = spoilt
 seen = []
 def heartbeat(model, progress):
     seen.append(progress.step)
@@ -251,14 +258,14 @@ def test_trouble_in_one_process_is_everyones(store, tmp_path, kind):
 )
 def test_a_batch_that_does_not_fit_is_halved_and_the_data_stay_the_same(store, tmp_path, monkeypatch, capsys, error):
     expected = finished(tmp_path / "small", store, recipe(batch=4, accumulation=4, checkpoint_every=3))
-    real = training.read_windows
+    real = timemoe_room.read_windows
 
     def cramped(model, x, valid, **how):
         if len(x) > 4:
             raise error
         return real(model, x, valid, **how)
 
-    monkeypatch.setattr(training, "read_windows", cramped)
+    monkeypatch.setattr(step_room, "read_windows", cramped)
     run = finished(tmp_path / "run", store, recipe(batch=16, accumulation=1, checkpoint_every=3))
     assert [(e["step"], e["batch"], e["accumulation"]) for e in run.events("batch")] == [(1, 8, 2), (1, 4, 4)]
     assert "4 passes of 4" in capsys.readouterr().err
@@ -274,7 +281,7 @@ def test_one_window_that_does_not_fit_is_an_error(store, tmp_path, monkeypatch):
     def full(*given, **how):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(training, "read_windows", full)
+    monkeypatch.setattr(step_room, "read_windows", full)
     run = start_run(tmp_path / "run", store, recipe())
     with pytest.raises(InputError, match="one window doesn't fit into memory .*smaller preset"):
         train(run, store)
@@ -284,7 +291,7 @@ def test_another_error_of_the_engine_is_not_taken_for_a_lack_of_memory(store, tm
     def broken(*given, **how):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(training, "read_windows", broken)
+    monkeypatch.setattr(step_room, "read_windows", broken)
     with pytest.raises(RuntimeError, match="shapes"):
         train(start_run(tmp_path / "run", store, recipe()), store)
 
@@ -294,7 +301,7 @@ def test_another_error_of_the_engine_is_not_taken_for_a_lack_of_memory(store, tm
 
 def spoil(monkeypatch, steps, size):
     "Makes the forecasts of these steps infinite, in windows of one pass."
-    real, n_calls = training.train_step, []
+    real, n_calls = step_room.train_step, []
 
     def spoilt(model, optimizer, passes, **how):
         n_calls.append(how["step"])
@@ -303,7 +310,7 @@ def spoil(monkeypatch, steps, size):
             passes = [*passes[:-1], (windows * np.float32(1e30), valid)]
         return real(model, optimizer, passes, **how)
 
-    monkeypatch.setattr(training, "train_step", spoilt)
+    monkeypatch.setattr(loop_room, "train_step", spoilt)
     return n_calls
 
 
@@ -319,7 +326,7 @@ def test_a_step_without_a_finite_loss_changes_nothing_and_names_its_windows(stor
     assert skip["step"] == 3 and [e["step"] for e in run.events("step")] == [1, 2, 4, 5, 6]
     assert read_json(run.checkpoint("3") / "state.json")["skipped"] == 1
     assert read_json(run.checkpoint("4") / "state.json")["skipped"] == 0
-    order, _ = training.training_data(run, store)
+    order, _ = loop_room.training_data(run, store)
     position = order.take((0, 0), 24)[2]
     windows = order.take(position, 12)[0][8:]  # the last pass of the third step
     recordings = {r.name: r for r in map(store.recording, store.members("train"))}
@@ -342,7 +349,7 @@ def test_three_such_steps_in_a_row_end_the_training_with_the_last_good_state(sto
         with pytest.raises(InputError, match="3 steps in a row were left out.*from sample") as error:
             train(run, store)
         assert done == [1, 2, 3, 4, 5, 6, 7] and "\n" not in str(error.value)
-        assert [training.step_of(p) for p in run.checkpoints()] == [4]
+        assert [folder_room.step_of(p) for p in run.checkpoints()] == [4]
         with pytest.raises(InputError, match="3 steps in a row"):  # it goes on from there and fails again
             train(run, store)
         assert done[7:] == [5, 6, 7] and [e["step"] for e in run.events("skip")] == [2, 3, 5, 6, 7]
@@ -397,7 +404,7 @@ def test_an_expert_is_idle_under_one_percent_of_the_tokens():
 
 
 def test_weights_that_stand_still_are_reported_everywhere(store, tmp_path, monkeypatch, capsys):
-    real = training.make_optimizer
+    real = step_room.make_optimizer
 
     def forgetful(model, config):
         optimizer = real(model, config)
@@ -405,7 +412,7 @@ def test_weights_that_stand_still_are_reported_everywhere(store, tmp_path, monke
         optimizer.param_groups = [g for g, n in zip(optimizer.param_groups, names) if n != "heads.weight"]
         return optimizer
 
-    monkeypatch.setattr(training, "make_optimizer", forgetful)
+    monkeypatch.setattr(loop_room, "make_optimizer", forgetful)
     out = tmp_path / "run"
     assert main(["train", str(store.path), "--out", str(out), "--steps", "6"]) == 0
     said = capsys.readouterr()
@@ -427,7 +434,7 @@ def test_weights_are_compared_with_those_of_the_last_beat_also_in_a_run_that_goe
     assert [e["step"] for e in run.events("warning") if "every score" in e["what"]] == [4]
     for path in run.checkpoints()[1:]:
         shutil.rmtree(path)
-    monkeypatch.setattr(training, "learning_rate", lambda step, config: 0.0)
+    monkeypatch.setattr(step_room, "learning_rate", lambda step, config: 0.0)
     assert train(run, store, heartbeat=answer)
     still = [e["step"] for e in run.events("warning") if f"{N_TENSORS} of {N_TENSORS} parameters" in e["what"]]
     assert still == [4, 6]
@@ -536,7 +543,7 @@ class Fake8bit(torch.optim.AdamW):
 
 
 def test_moments_in_8_bits_survive_a_stop(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_adamw8bit", lambda: Fake8bit)
+    monkeypatch.setattr(step_room, "_adamw8bit", lambda: Fake8bit)
     run = finished(tmp_path / "run", store, recipe(optimizer="adamw8bit", checkpoint_every=3))
     expected = weights_of(run)
     assert load_file(run.checkpoint("last") / "optimizer.safetensors")["state1:heads.weight"].dtype == torch.uint8
@@ -554,7 +561,7 @@ def test_what_a_machine_lacks_is_said_before_a_run_is_made(store, tmp_path, caps
     assert not out.exists()
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
     with pytest.raises(UsageError, match="bitsandbytes isn't installed; pip install 'timemoe-lab"):
-        training.check_machine(recipe(optimizer="adamw8bit"), torch.device("cuda"))
+        step_room.check_machine(recipe(optimizer="adamw8bit"), torch.device("cuda"))
 
 
 # Numerics
@@ -732,7 +739,7 @@ def test_beats_by_the_hour_are_repeated_at_their_steps(store, tmp_path):
     assert trained(killed, {4, 7}) == [4, 7, 12]
     for path in killed.checkpoints()[1:]:
         shutil.rmtree(path)  # as if killed in writing the checkpoint of the beat at 4
-    assert [training.step_of(p) for p in killed.checkpoints()] == [3]
+    assert [folder_room.step_of(p) for p in killed.checkpoints()] == [3]
     assert trained(killed, set()) == [4, 7, 12]
     assert clockless(whole) == clockless(again) == clockless(killed)
     assert weights_of(whole) == weights_of(again) == weights_of(killed)
@@ -760,9 +767,9 @@ def test_the_recipe_of_base_is_the_specifications():
     assert (t.delta, t.aux_weight, t.clip, m.router_std, t.checkpoint_every) == (1.0, 0.02, 1.0, 0.01, 2000)
     assert t.warmup > 0 and t.aux_warmup > 0 and t.recompute and t.tf32
     assert (t.optimizer, t.precision, t.deterministic) == ("adamw", "auto", False)
-    rates = [training.learning_rate(s, t) for s in (1, t.warmup, (t.warmup + t.steps) // 2, t.steps)]
+    rates = [step_room.learning_rate(s, t) for s in (1, t.warmup, (t.warmup + t.steps) // 2, t.steps)]
     assert np.allclose(rates, [1e-4 / t.warmup, 1e-4, (1e-4 + t.lr_min) / 2, t.lr_min])
-    assert training.aux_weight(t.aux_warmup // 4, t) == pytest.approx(0.005)
+    assert step_room.aux_weight(t.aux_warmup // 4, t) == pytest.approx(0.005)
 
 
 def test_options_reach_the_recipe_of_a_run(store, tmp_path):
@@ -772,7 +779,7 @@ def test_options_reach_the_recipe_of_a_run(store, tmp_path):
     run = RunFolder(out)
     t = run.config.train
     assert (t.steps, t.checkpoint_every, t.deterministic, t.optimizer) == (4, 2, True, "adamw_bf16")
-    assert [training.step_of(p) for p in run.checkpoints()] == [2, 4]
+    assert [folder_room.step_of(p) for p in run.checkpoints()] == [2, 4]
     with pytest.raises(UsageError, match="precision='fp32'"):
         recipe(optimizer="adamw_bf16", precision="fp32")
 

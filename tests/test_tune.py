@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,13 +16,7 @@ import numpy as np
 import optuna
 import pytest
 
-from timemoe_lab import tune as module
-from timemoe_lab.config import InputError, Rule, UsageError, adjust, config_from_dict, knobs, tiny
-from timemoe_lab.motor import campaign, write_campaign
-from timemoe_lab.signals import read_folder
-from timemoe_lab.store import Store, write_store
-from timemoe_lab.train import RunFolder
-from timemoe_lab.tune import (
+from timemoe_lab.agent.tune import (
     gain_over_seeds,
     longest_context,
     search_space,
@@ -30,6 +25,16 @@ from timemoe_lab.tune import (
     trial_config,
     tune,
 )
+from timemoe_lab.config import Rule, adjust, config_from_dict, knobs, tiny
+from timemoe_lab.data.ingest import write_store
+from timemoe_lab.data.motor import campaign, write_campaign
+from timemoe_lab.data.readers import read_folder
+from timemoe_lab.data.store import Store
+from timemoe_lab.files import InputError, UsageError
+from timemoe_lab.run.folder import RunFolder
+
+heartbeat_room = import_module("timemoe_lab.agent.heartbeat")
+tune_room = import_module("timemoe_lab.agent.tune")
 
 
 def write_motors(folder, classes, seconds=0.3):
@@ -75,7 +80,7 @@ def by_delta(knob, step, seed):
 
 @pytest.fixture
 def fast(monkeypatch):
-    monkeypatch.setattr(module, "heartbeat", planted(by_delta))
+    monkeypatch.setattr(tune_room, "heartbeat", planted(by_delta))
 
 
 def rows_of(out):
@@ -197,7 +202,7 @@ def study(motors, config, tmp_path_factory):
     "Ten trials without a stop: the folder, and what tune returned."
     out = tmp_path_factory.mktemp("tuned") / "study"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "heartbeat", planted(by_delta))
+        patch.setattr(tune_room, "heartbeat", planted(by_delta))
         return out, tune(motors, out, config=config, trials=10, n_seeds=2)
 
 
@@ -295,24 +300,24 @@ def test_the_knob_that_matters_is_the_most_important(tmp_path):
     ends = {name: optuna.distributions.FloatDistribution(0, 1) for name in ("idle", "delta", "tilt")}
     for n in range(40):
         trial = study.ask(ends)
-        if n == module.FEW - 1:
-            assert module.importance(study, list(ends)) == {}
+        if n == tune_room.FEW - 1:
+            assert tune_room.importance(study, list(ends)) == {}
         study.tell(trial, -((trial.params["delta"] - 0.7) ** 2))
-    shares = module.importance(study, list(ends))
+    shares = tune_room.importance(study, list(ends))
     assert next(iter(shares)) == "delta" and shares["delta"] > 0.8 and math.isclose(sum(shares.values()), 1)
 
 
 def test_a_trial_that_trained_to_its_end_is_not_pruned(motors, config, tmp_path, monkeypatch):
     here = {}
     late = lambda knob, step, seed: 0.9 if step == 8 and here["name"] < "0004" else 0.5
-    monkeypatch.setattr(module, "heartbeat", planted(late, lambda run, step: here.update(name=run.path.name)))
+    monkeypatch.setattr(tune_room, "heartbeat", planted(late, lambda run, step: here.update(name=run.path.name)))
     tune(motors, tmp_path / "study", config=config, trials=5, n_seeds=2)
     assert [r["value"] for r in rows_of(tmp_path / "study") if r["state"] == "complete"] == [0.9] * 4 + [0.5]
 
 
 def test_a_gain_within_the_spread_is_not_called_better(motors, config, tmp_path, monkeypatch):
     noisy = lambda knob, step, seed: by_delta(knob, step, seed) / 10 + {0: 0, 1: 0.4, 2: 0.1}[seed]
-    monkeypatch.setattr(module, "heartbeat", planted(noisy))
+    monkeypatch.setattr(tune_room, "heartbeat", planted(noisy))
     told = tune(motors, tmp_path / "study", config=config, trials=3, n_seeds=2)
     assert told["trial"] > 0 and told["verdict"] == "not shown to be better"
     evidence = json.loads((tmp_path / "study" / "best.json").read_text())["evidence"]
@@ -320,7 +325,7 @@ def test_a_gain_within_the_spread_is_not_called_better(motors, config, tmp_path,
 
 
 def test_the_default_stands_where_nothing_is_higher(motors, config, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "heartbeat", planted(lambda knob, step, seed: 1.0))
+    monkeypatch.setattr(tune_room, "heartbeat", planted(lambda knob, step, seed: 1.0))
     told = tune(motors, tmp_path / "study", config=config, trials=2, n_seeds=2)
     assert told["trial"] == 0 and told["verdict"] == "the default stands" and not (tmp_path / "study/seeds").exists()
 
@@ -353,7 +358,7 @@ def test_a_trial_that_fails_is_named_and_the_study_goes_on(motors, config, tmp_p
         if run.path.name == "0001":
             raise InputError("a bad day")
 
-    monkeypatch.setattr(module, "heartbeat", planted(by_delta, fail))
+    monkeypatch.setattr(tune_room, "heartbeat", planted(by_delta, fail))
     told = tune(motors, tmp_path / "study", config=config, trials=2, n_seeds=2)
     rows = rows_of(tmp_path / "study")
     assert told["fail"] == 1 and told["complete"] == 2 and "a bad day" in rows[1]["why"]
@@ -364,7 +369,7 @@ def test_three_failures_in_a_row_stop_the_study(motors, config, tmp_path, monkey
     def fail(run, store, **how):
         raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr(module, "train", fail)
+    monkeypatch.setattr(tune_room, "train", fail)
     with pytest.raises(InputError, match=r"3 trials in a row failed, the last: out of memory \(CUDA") as caught:
         tune(motors, tmp_path / "study", config=config, trials=9, n_seeds=2)
     assert "\n" not in str(caught.value) and len(rows_of(tmp_path / "study")) == 3
@@ -377,7 +382,7 @@ def test_a_storage_that_goes_away_costs_nothing(motors, config, tmp_path, monkey
         if run.path.name == "0001" and step == 4:
             journal.rename(away)
 
-    monkeypatch.setattr(module, "heartbeat", planted(by_delta, leave))
+    monkeypatch.setattr(tune_room, "heartbeat", planted(by_delta, leave))
     with pytest.raises(InputError, match="journal.log: No such file.*nothing is lost") as caught:
         tune(motors, tmp_path / "study", config=config, trials=3, n_seeds=2, progress=said.append)
     assert "\n" not in str(caught.value) and any("trial 1, step 4: the storage is away" in line for line in said)
@@ -399,7 +404,7 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint(number, motors, config, tmp
             os.kill(os.getpid(), number)
             stop.clear()
 
-    monkeypatch.setattr(module, "heartbeat", planted(by_delta, leave))
+    monkeypatch.setattr(tune_room, "heartbeat", planted(by_delta, leave))
     told = tune(motors, tmp_path / "study", config=config, trials=2, n_seeds=2)
     assert told["stopped"] and told["running"] == 1 and told["complete"] == 1
     said = []
@@ -410,7 +415,7 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint(number, motors, config, tmp
 
 
 def test_a_pruned_trial_that_nobody_told_is_told_without_training(motors, config, tmp_path, monkeypatch):
-    tell, lost = module._tell, []
+    tell, lost = tune_room._tell, []
 
     def lose(worker, trial, state, facts):
         if state.name == "PRUNED" and not lost:
@@ -419,8 +424,8 @@ def test_a_pruned_trial_that_nobody_told_is_told_without_training(motors, config
         return tell(worker, trial, state, facts)
 
     worse = lambda knob, step, seed: step * (1 if knob["delta"] == 1 or knob["top_k"] > 2 else -1)
-    monkeypatch.setattr(module, "heartbeat", planted(worse))
-    monkeypatch.setattr(module, "_tell", lose)
+    monkeypatch.setattr(tune_room, "heartbeat", planted(worse))
+    monkeypatch.setattr(tune_room, "_tell", lose)
     with pytest.raises(InputError, match="disk: Input/output error; nothing is lost"):
         tune(motors, tmp_path / "study", config=config, trials=10, n_seeds=2)
     run = RunFolder(tmp_path / "study/trials" / f"{lost[0]:04d}")
@@ -454,19 +459,22 @@ WORKER = """
 import os, pathlib, sys, time
 sys.path.insert(0, sys.argv[1])
 import test_tune
-from timemoe_lab import tune as module
-from timemoe_lab.config import config_from_dict, read_json
-from timemoe_lab.store import Store
+from importlib import import_module
+
+tune_room = import_module("timemoe_lab.agent.tune")
+from timemoe_lab.config import config_from_dict
+from timemoe_lab.files import read_json
+from timemoe_lab.data.store import Store
 
 def before(run, step):
     (run.path / f"beat-{step}-{os.getpid()}").touch()
     while step == 6 and pathlib.Path(sys.argv[3], f"hold-{os.getpid()}").exists():
         time.sleep(0.02)
 
-module.heartbeat = test_tune.planted(test_tune.by_delta, before)
+tune_room.heartbeat = test_tune.planted(test_tune.by_delta, before)
 config = config_from_dict(read_json(sys.argv[3] + "/asked.json")["config"])
 out = pathlib.Path(sys.argv[3]) / "study"
-module.tune(Store(sys.argv[2]), out, config=config, trials=int(sys.argv[4]), n_seeds=2,
+tune_room.tune(Store(sys.argv[2]), out, config=config, trials=int(sys.argv[4]), n_seeds=2,
             progress=lambda line: print(line, flush=True))
 """
 
@@ -539,12 +547,12 @@ def test_a_lost_database_is_filled_again_from_the_runs_that_fit(motors, config, 
 
 @pytest.mark.slow
 def test_a_trial_of_a_machine_that_died_is_begun_anew(motors, config, tmp_path, fast, monkeypatch):
-    monkeypatch.setattr(module, "PULSE_S", 1)
-    monkeypatch.setattr(module, "GRACE_S", 1)
+    monkeypatch.setattr(tune_room, "PULSE_S", 1)
+    monkeypatch.setattr(tune_room, "GRACE_S", 1)
     url = f"sqlite:///{tmp_path / 'trials.db'}"
     tune(motors, tmp_path / "here/study", config=config, trials=1, n_seeds=2, storage=url)
-    with module.reachable("the database"):
-        there = optuna.load_study(study_name="study", storage=module.open_storage(tmp_path, url))
+    with tune_room.reachable("the database"):
+        there = optuna.load_study(study_name="study", storage=tune_room.open_storage(tmp_path, url))
         trial = there.ask()
         delta = trial.suggest_float("delta", 0.01, 10.0, log=True)
         there._storage.record_heartbeat(trial._trial_id)

@@ -9,16 +9,20 @@ import sys
 from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from timemoe_lab import view
-from timemoe_lab.config import SCHEMA, InputError, tiny, write_json
-from timemoe_lab.signals import Recording
-from timemoe_lab.threshold import sweep
+from timemoe_lab.config import tiny
+from timemoe_lab.data.recording import Recording
+from timemoe_lab.detect.threshold import sweep
+from timemoe_lab.files import SCHEMA, InputError, write_json
+
+figures_room = import_module("timemoe_lab.view.figures")
+report_room = import_module("timemoe_lab.view.report")
 
 FS, N = 1000.0, 900
 HEADER = "Vertical Units,A,\nTIME,CH1,CH4"
@@ -176,7 +180,7 @@ def two_classes():
 @pytest.fixture(autouse=True)
 def coarse(monkeypatch):
     "Few pixels: what is tested here doesn't need them."
-    monkeypatch.setattr(view, "DPI", 40)
+    monkeypatch.setattr(figures_room, "DPI", 40)
 
 
 # Reading it back
@@ -227,7 +231,7 @@ class Page(HTMLParser):
 
 
 def report(run, **how):
-    return Page(view.write_report(run, **how))
+    return Page(report_room.write_report(run, **how))
 
 
 # The whole
@@ -270,8 +274,8 @@ def test_names_from_outside_are_text(make):
 
 def test_the_same_run_gives_the_same_bytes(make):
     run = make(two_classes())
-    first = view.write_report(run).read_bytes()
-    assert view.write_report(run).read_bytes() == first
+    first = report_room.write_report(run).read_bytes()
+    assert report_room.write_report(run).read_bytes() == first
 
 
 def test_neither_pyplot_nor_a_warning(make):
@@ -286,7 +290,7 @@ def test_drawing_leaves_matplotlib_as_it_was(make):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    view.write_report(make(two_classes()))
+    report_room.write_report(make(two_classes()))
     assert dict(matplotlib.rcParams) == before
 
 
@@ -330,7 +334,7 @@ def test_the_baseline_is_compared_in_words(gap, said):
     for level in ("point", "window"):
         for key in ("f0.5", "roc_auc"):
             result["rows"][0][level][key], result["rows"][2][level][key] = 0.5 + gap, 0.5
-    text = view.in_words(result, "f0.5")
+    text = report_room.in_words(result, "f0.5")
     assert [w for w in ("better than it", "worse than it", "level with it") if w in text] == [said]
     assert ("adds nothing" in text) == (gap < 0.01)
 
@@ -472,7 +476,7 @@ def test_decisions_are_listed(make):
 
 def one_line(run, **how):
     with pytest.raises(InputError) as caught:
-        view.write_report(run, **how)
+        report_room.write_report(run, **how)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -487,7 +491,7 @@ def test_a_raw_folder_that_is_gone_is_named(make, tmp_path):
 
 def test_a_recording_that_is_gone_is_named(make, tmp_path):
     run = make(two_classes())
-    old = view.write_report(run).read_bytes()
+    old = report_room.write_report(run).read_bytes()
     (tmp_path / "raw/labels.csv").unlink()
     (tmp_path / "raw/0_h.csv").unlink()
     assert "0_h.csv" in one_line(run) and (run / "report.html").read_bytes() == old
@@ -519,7 +523,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 def test_the_envelope_keeps_the_extremes_of_every_bin(n):
     y = np.random.default_rng(n).normal(size=n)
     y[n // 3 : n // 2] = np.nan
-    kept = view.envelope(y)
+    kept = figures_room.envelope(y)
     width = 1 if n <= 1400 else -(-n // 700)
     assert len(kept) <= 1400 and np.all(np.diff(kept) > 0)
     for start in range(0, n, width):
@@ -536,28 +540,30 @@ def spans(collection):
 def test_a_long_timeline_stays_small_and_true():
     y = np.random.default_rng(0).uniform(1, 2, 2_000_000)
     y[1_234_567] = 50
-    figure = view.figure_timeline([view.Trace("a", y, ((1_000_000, 1_500_000),))], fs=10_000, threshold=3.0)
+    figure = figures_room.figure_timeline(
+        [figures_room.Trace("a", y, ((1_000_000, 1_500_000),))], fs=10_000, threshold=3.0
+    )
     line, _, limit = figure.axes[0].lines
     assert len(line.get_xdata()) <= 1400 and line.get_ydata().max() == 50 and set(limit.get_ydata()) == {3.0}
     assert line.get_xdata()[line.get_ydata().argmax()] == pytest.approx(123.4567)
     assert spans(figure.axes[0].collections[0]) == [(100.0, 150.0)]
-    assert len(view.png(figure)) < 200_000
+    assert len(figures_room.png(figure)) < 200_000
 
 
 def test_a_masked_channel_is_written_on_its_strip():
     signal = np.ones((2, 100), np.float32)
     recording = Recording("2_a.csv", signal, 100.0, ("CH1", "CH2"), ("A", "A"), 2)
     values = np.stack([np.ones(100), np.full(100, np.nan)])
-    figure = view.figure_channels(recording, values, mask=("CH2",))
+    figure = figures_room.figure_channels(recording, values, mask=("CH2",))
     assert [[t.get_text() for t in ax.texts] for ax in figure.axes] == [[], [], [], ["masked: takes no part"]]
-    figure = view.figure_channels(recording, values, mask=())
+    figure = figures_room.figure_channels(recording, values, mask=())
     assert "every sample is missing" in figure.axes[3].texts[0].get_text()
 
 
 def test_curves_of_many_thresholds_are_thinned():
     rng = np.random.default_rng(0)
     counts = sweep(rng.lognormal(size=300_000), rng.random(300_000) < 0.1)
-    figure = view.figure_curves(counts, beta=0.5, marks={"calibration": 2.0})
+    figure = figures_room.figure_curves(counts, beta=0.5, marks={"calibration": 2.0})
     f = figure.axes[0].lines[2]
     assert len(f.get_xdata()) <= 3000 and f.get_ydata().max() == pytest.approx(counts.f(0.5).max(), abs=1e-3)
 
@@ -565,10 +571,10 @@ def test_curves_of_many_thresholds_are_thinned():
 @pytest.mark.parametrize("n_layers, n_maps", [(1, 1), (3, 3), (36, 12)])
 def test_load_over_time_draws_at_most_twelve_layers(n_layers, n_maps):
     load = np.full((5, n_layers, 8), 1 / 8)
-    figure = view.figure_load_over_time(range(5), load)
+    figure = figures_room.figure_load_over_time(range(5), load)
     titles = [ax.get_title("left") for ax in figure.axes if ax.get_title("left")]
     assert len(titles) == n_maps and titles[0] == "layer 0" and titles[-1] == f"layer {n_layers - 1}"
-    assert view.png(figure) and view.png(view.figure_load(load[0], dead=0.005))
+    assert figures_room.png(figure) and figures_room.png(figures_room.figure_load(load[0], dead=0.005))
 
 
 def test_a_recording_that_was_cut_is_found_in_its_file(tmp_path):
@@ -578,22 +584,24 @@ def test_a_recording_that_was_cut_is_found_in_its_file(tmp_path):
     (tmp_path / "labels.csv").write_text("file,class_id,fault_start,fault_end\n2_a.csv,2,400,500\n")
     run = SimpleNamespace(facts=config_facts(healthy_head=300), path=tmp_path)
     tail, whole = f"2_a_300-{N}.csv", "0_b.csv"
-    found = {r.name: r for r in view.read_recordings(run, tmp_path, [tail, whole, "2_a_0-300.csv"])}
+    found = {r.name: r for r in report_room.read_recordings(run, tmp_path, [tail, whole, "2_a_0-300.csv"])}
     assert set(found) == {tail, whole, "2_a_0-300.csv"} and found[whole].signal[0, -1] == 1 - N
     assert found[tail].signal[0, 0] == 300 and found[tail].faults == ((100, 200),)
     with pytest.raises(InputError, match="2_a_0-301.csv: no such file"):
-        list(view.read_recordings(run, tmp_path, ["2_a_0-301.csv"]))
+        list(report_room.read_recordings(run, tmp_path, ["2_a_0-301.csv"]))
 
 
 @pytest.mark.parametrize("values", [[], [np.nan, np.nan], [-1.0, 2.0], [3.0] * 9])
 def test_histograms_of_odd_scores_are_drawn(values):
-    figure = view.figure_histogram({"healthy": np.array(values), "class 1": np.array([1.0, np.nan])}, threshold=0.5)
-    assert view.png(figure) and len(figure.axes) == 2
+    figure = figures_room.figure_histogram(
+        {"healthy": np.array(values), "class 1": np.array([1.0, np.nan])}, threshold=0.5
+    )
+    assert figures_room.png(figure) and len(figure.axes) == 2
 
 
 def test_examples_come_from_the_same_motor_and_load():
     def case(name, load, top):
-        return view.Case(name, int(name[0]), 50.0, load, np.full(N, name[0] == "2"), score(), top)
+        return report_room.Case(name, int(name[0]), 50.0, load, np.full(N, name[0] == "2"), score(), top)
 
     used = []
     cases = (case("0_a", 0.0, 1.0), case("0_b", 99.0, 9.0), case("2_a", 99.0, 1.0))
@@ -601,5 +609,5 @@ def test_examples_come_from_the_same_motor_and_load():
     m.run, m.point = SimpleNamespace(facts={"fs": FS, "channels": ["CH1"], "units": ["A"]}), {"window_s": 0.1}
     m.frame = SimpleNamespace(series=("CH1",), series_units=("A",))
     m.drawn = lambda name: used.append(name) or SimpleNamespace(signal=np.ones((1, N)))
-    view.windows(m)
+    report_room.windows(m)
     assert used == ["0_b", "2_a"]

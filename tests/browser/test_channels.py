@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from timemoe_lab.panel import small_run
-from timemoe_lab.panel_channels import ChannelPanel, Scene, read_scene
-from timemoe_lab.score import Scores
+from timemoe_lab.demo import small_run
+from timemoe_lab.detect.score import Scores
+from timemoe_lab.view.channels import ChannelPanel, Scene, read_scene
 
 pytestmark = pytest.mark.browser
 
@@ -143,9 +143,10 @@ def _sources(room):
 
 
 LINKED = """
-from timemoe_lab.panel import link, small_run
-from timemoe_lab.panel_channels import ChannelPanel
-from timemoe_lab.panel_routing import RoutingPanel
+from timemoe_lab.demo import small_run
+from timemoe_lab.view.panel import link
+from timemoe_lab.view.channels import ChannelPanel
+from timemoe_lab.view.routing import RoutingPanel
 from IPython.display import display
 run = small_run()
 channels, routing = ChannelPanel(run), RoutingPanel(run)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from timemoe_lab.panel import small_run
-from timemoe_lab.panel_live import LivePanel
-from timemoe_lab.train import RunFolder
+from timemoe_lab.demo import small_run
+from timemoe_lab.run.folder import RunFolder
+from timemoe_lab.view.live import LivePanel
 
 pytestmark = pytest.mark.browser
 SAME = ("schema", "event", "step", "time")
@@ -80,7 +80,7 @@ ORDERLY = """node => [...node.querySelectorAll(".tm-live-facts > div")].every(di
     return value.top >= name.bottom - 1 && value.bottom <= div.getBoundingClientRect().bottom + 1;
 }) && node.querySelector(".tm-live-facts").clientHeight < 140"""
 FOLLOWERS = "import threading; print(sum(t.name.startswith('timemoe-lab live') for t in threading.enumerate()))"
-PLACED = "from timemoe_lab.panel import Panel; print(sum(map(len, Panel._placed.values())))"
+PLACED = "from timemoe_lab.view.panel import Panel; print(sum(map(len, Panel._placed.values())))"
 
 
 def number_of(room, start):
@@ -173,7 +173,7 @@ def test_the_room_follows_a_training_that_nothing_here_stops(open_room, training
 
 
 def test_a_run_that_has_ended_is_drawn_in_colour_at_once(open_room):
-    imports = ["from timemoe_lab.panel import small_run", "from timemoe_lab.panel_live import LivePanel"]
+    imports = ["from timemoe_lab.demo import small_run", "from timemoe_lab.view import LivePanel"]
     room = open_room(cells=["\n".join([*imports, "panel = LivePanel(small_run())", "panel"])], width=700, dark=True)
     room.run_all()
     room.panel().wait_for()

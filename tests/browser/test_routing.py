@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from timemoe_lab.panel import small_run
-from timemoe_lab.panel_routing import RoutingPanel, Track, read_history, read_routing
+from timemoe_lab.demo import small_run
+from timemoe_lab.view.routing import RoutingPanel, Track, read_history, read_routing
 
 pytestmark = pytest.mark.browser
 TOP_K = 2
@@ -108,7 +108,7 @@ def test_the_room_by_mouse_and_keys(open_room, tracks):
     assert data["recording"] == names[min(here + 1, len(names) - 1)]
     room.shot("routing_deviation", 0)
 
-    cells = int(room.kernel("from timemoe_lab.panel import Panel; print(sum(map(len, Panel._placed.values())))"))
+    cells = int(room.kernel("from timemoe_lab.view.panel import Panel; print(sum(map(len, Panel._placed.values())))"))
     number = next(i for i, c in enumerate(_sources(room)) if c.startswith("panel = "))
     for _ in range(3):
         room.run_cell(number)

@@ -8,17 +8,20 @@ import time
 import numpy as np
 import pytest
 
-from timemoe_lab.agent import open_scorer, read_beat
-from timemoe_lab.config import InputError
-from timemoe_lab.panel import ThresholdPanel, small_run
-from timemoe_lab.train import RunFolder
-from timemoe_lab.view import write_report
+from timemoe_lab.agent.heartbeat import read_beat
+from timemoe_lab.demo import small_run
+from timemoe_lab.detect.scorer import open_scorer
+from timemoe_lab.files import InputError
+from timemoe_lab.run.folder import RunFolder
+from timemoe_lab.view.report import write_report
+from timemoe_lab.view.threshold import ThresholdPanel
 
 pytestmark = pytest.mark.browser
 N = 1_000_000
 MILLION = f"""
 import numpy as np
-from timemoe_lab.panel import Panel, ThresholdPanel
+from timemoe_lab.view.panel import Panel
+from timemoe_lab.view.threshold import ThresholdPanel
 generator = np.random.default_rng(7)
 faulty = np.arange({N}) % 50_000 > 42_000
 score = (generator.gamma(2.0, 1.0, {N}) + 3 * faulty).astype(np.float32)
@@ -218,7 +221,7 @@ def test_room_21_from_the_picture_to_the_exported_point(open_room, small, tmp_pa
         room.run_cell(cell)
     room.run_all()
     room.panel(1).wait_for()
-    alive = "import gc, ipywidgets; from timemoe_lab.panel import Panel; gc.collect(); "
+    alive = "import gc, ipywidgets; from timemoe_lab.view.panel import Panel; gc.collect(); "
     alive += "print(sum(isinstance(w, Panel) for w in ipywidgets.widgets.widget._instances.values()))"
     assert room.kernel(alive).strip() == "3"  # two that are drawn, and the empty one of the last cell
     assert room.page.locator(".tm-panel").count() == room.page.evaluate("timemoePanels.size") == 2
@@ -238,7 +241,7 @@ def test_room_21_from_the_picture_to_the_exported_point(open_room, small, tmp_pa
 LINKED = (
     MILLION.replace("    points", "    key='a', points")
     + """
-from timemoe_lab.panel import link
+from timemoe_lab.view.panel import link
 other = ThresholdPanel(score=score[::10], label=faulty[::10], fs=100.0, key="b")
 link(panel, other)
 from ipywidgets import VBox

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from timemoe_lab.agent import open_scorer
-from timemoe_lab.panel_routing import read_routing
-from timemoe_lab.train import RunFolder
+from timemoe_lab.detect.scorer import open_scorer
+from timemoe_lab.run.folder import RunFolder
+from timemoe_lab.view.routing import read_routing
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
@@ -180,7 +180,10 @@ def test_keys_alone_reach_every_panel_in_a_dark_and_narrow_window(open_walk, out
 
 PANELS = """
 from IPython.display import display
-from timemoe_lab.view import ChannelPanel, RoutingPanel, ThresholdPanel, small_run
+from timemoe_lab.demo import small_run
+from timemoe_lab.view.channels import ChannelPanel
+from timemoe_lab.view.routing import RoutingPanel
+from timemoe_lab.view.threshold import ThresholdPanel
 run = small_run()
 display(ThresholdPanel(run), ChannelPanel(run), RoutingPanel(run))
 """

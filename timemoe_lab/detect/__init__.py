@@ -1,0 +1,66 @@
+"Faults are found here; nothing here knows the training loop."
+
+from .reading import read_series
+from .score import Scores, pack_profile, score_recording
+from .threshold import (
+    Confusion,
+    Points,
+    Sweep,
+    Thresholds,
+    away_from_edges,
+    best_f_beta,
+    confusion,
+    cost_threshold,
+    curve,
+    measure,
+    pool_points,
+    sweep,
+)
+from .controls import BASELINE, COIN
+from .scorer import (
+    POINT,
+    SEEN,
+    Calibration,
+    Scorer,
+    about_counts,
+    about_mask,
+    calibrate,
+    open_scorer,
+    operating_point,
+    score_recordings,
+)
+from .evaluate import choose_rows, evaluate, evaluation_table
+
+__all__ = [
+    "BASELINE",
+    "COIN",
+    "POINT",
+    "SEEN",
+    "Calibration",
+    "Confusion",
+    "Points",
+    "Scorer",
+    "Scores",
+    "Sweep",
+    "Thresholds",
+    "about_counts",
+    "about_mask",
+    "away_from_edges",
+    "best_f_beta",
+    "calibrate",
+    "choose_rows",
+    "confusion",
+    "cost_threshold",
+    "curve",
+    "evaluate",
+    "evaluation_table",
+    "measure",
+    "open_scorer",
+    "operating_point",
+    "pack_profile",
+    "pool_points",
+    "read_series",
+    "score_recording",
+    "score_recordings",
+    "sweep",
+]

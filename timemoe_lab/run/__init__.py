@@ -1,0 +1,51 @@
+"A run on the disk."
+
+from .folder import (
+    RunFolder,
+    RunLog,
+    beat_rank,
+    code_hash,
+    find_store,
+    frame_of,
+    git_revision,
+    late_load,
+    remarks,
+    since_beat,
+    start_run,
+    step_of,
+    versions,
+)
+from .checkpoint import (
+    Progress,
+    in_force,
+    load_checkpoint,
+    put_aside,
+    refuse_unsaved,
+    save_checkpoint,
+    take_up,
+    turned,
+)
+
+__all__ = [
+    "Progress",
+    "RunFolder",
+    "RunLog",
+    "beat_rank",
+    "code_hash",
+    "find_store",
+    "frame_of",
+    "git_revision",
+    "in_force",
+    "late_load",
+    "load_checkpoint",
+    "put_aside",
+    "refuse_unsaved",
+    "remarks",
+    "save_checkpoint",
+    "since_beat",
+    "start_run",
+    "step_of",
+    "take_up",
+    "turned",
+    "versions",
+]
