@@ -26,7 +26,6 @@ from timemoe_lab.detect.threshold import (
     interval,
     joined,
     measure,
-    operating_points,
     recall_by,
     resample,
     resampled_metrics,
@@ -226,33 +225,6 @@ def test_recordings_without_a_statistic_do_not_count():
 def test_a_promise_from_nothing_is_refused(statistics, risk):
     with pytest.raises(ValueError, match="statistics, risk"):
         conformal_threshold(statistics, risk=risk)
-
-
-def test_an_operating_point_depends_on_the_split_that_it_names():
-    score, label = drawn(300, decimals=2)
-    other, truth = drawn(300, decimals=2, seed=9)
-    rng = np.random.default_rng(0)
-    calibrated = conformal_threshold(score[~label], risk=0.05)
-
-    def points(validation=label, test=truth):
-        found = operating_points(calibrated, validation=(score, validation), test=(other, test))
-        return {p.name: p for p in found}
-
-    first, shuffled = points(), points(validation=rng.permutation(label))
-    blind = points(test=rng.permutation(truth))
-    assert {n: p.split for n, p in first.items()} == {
-        "calibration": "calibration",
-        "fbeta": "validation",
-        "cost": "validation",
-        "oracle": "test",
-    }
-    assert first["calibration"] == shuffled["calibration"] and first["oracle"] == shuffled["oracle"]
-    assert (first["calibration"].threshold, first["calibration"].promised) == calibrated
-    assert first["fbeta"].threshold != shuffled["fbeta"].threshold and first["cost"] != shuffled["cost"]
-    assert [blind[n].threshold for n in ("fbeta", "cost")] == [first[n].threshold for n in ("fbeta", "cost")]
-    assert blind["oracle"].threshold != first["oracle"].threshold
-    assert first["fbeta"].threshold == best_f_beta(score, label, beta=0.5) and math.isnan(first["cost"].promised)
-    assert first["oracle"].threshold == best_f_beta(other, truth, beta=0.5)
 
 
 # Samples, windows, episodes

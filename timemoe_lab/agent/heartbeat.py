@@ -24,10 +24,11 @@ from ..data.prepare import Frame
 from ..data.store import Store
 from ..detect.score import Scores, pack_profile, score_recording
 from ..detect.scorer import SEEN, Calibration, calibrate, operating_point
-from ..detect.threshold import Thresholds, best_f_beta, cost_threshold, measure, pool_points
+from ..detect.threshold import best_f_beta, cost_threshold, measure, pool_points
 from ..files import InputError, atomic_path, pack_json
 from ..model.moe import DEAD_SHARE
 from ..model.timemoe import TimeMoE
+from ..records import Beat, Thresholds
 from ..run.checkpoint import Progress
 from ..run.folder import RunFolder, RunLog, frame_of, late_load, since_beat
 
@@ -126,7 +127,7 @@ def beat(
     *,
     figures: Figures | None = None,  # draws into <run>/figures
     like: RunFolder | None = None,  # a run that is repeated, with what people asked of it
-) -> dict:  # columns of the table; "decisions", see policy; "files" of the checkpoint
+) -> Beat:
     "One heartbeat: profile, scores, thresholds, F1, and what follows."
     frame, config, mode = frame_of(run), run.config, run.config.score.mode
     calibration = calibrate(model, store, frame=frame, config=config)
@@ -149,11 +150,11 @@ def beat(
     name, profile = f"step-{progress.step:06d}", pack_profile(calibration.profile)
     points = pool_points([(s[mode].score, y) for s, y in rows], margin=margin)
     point = operating_point(calibration, run, points, checkpoint=name, profile=profile)
-    files = {"profile.safetensors": profile, "operating_point.json": pack_json(point), "beat.npz": pack_beat(found)}
+    files = {"profile.safetensors": profile, "operating_point.json": pack_json(point.to_json()), "beat.npz": pack_beat(found)}
     _draw(run, columns, found, figures)
     decisions = decisions_at(run, columns, like)
     del columns["step"]  # the event has it
-    return columns | {"decisions": decisions, "files": files}
+    return Beat(columns, tuple(decisions), files)
 
 # %% ../../nbs/agent/61_heartbeat.ipynb #heartbeat-parts
 def _synthetic(store: Store, frame: Frame, score: Callable, calibration: Calibration, config: Config) -> float | None:
@@ -207,6 +208,6 @@ def heartbeat(
     store: Store,
     *,
     figures: Figures | None = None,  # draws into <run>/figures
-) -> Callable[[TimeMoE, Progress], dict]:
+) -> Callable[[TimeMoE, Progress], Beat]:
     "The beat of a run, as `train` takes it."
     return lambda model, progress: beat(run, store, model, progress, figures=figures)

@@ -581,7 +581,7 @@ def figure(
 
 def _add_resources(server: "MCPServer", run: RunFolder) -> None:
     "What a client may read."
-    tail = lambda: "".join(f"{json.dumps(e, ensure_ascii=False)}\n" for e in run.events()[-TAIL:])
+    tail = lambda: "".join(f"{json.dumps(e.to_json(), ensure_ascii=False)}\n" for e in run.events()[-TAIL:])
     listing = lambda: json.dumps([f"{SCHEME}/figures/{name}" for name in figures_of(run)])
     facts = lambda: json.dumps(public_facts(run), ensure_ascii=False, indent=1)
     for name, kind, what, read in (

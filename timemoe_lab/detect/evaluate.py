@@ -49,7 +49,6 @@ from timemoe_lab.detect.scorer import (
 from timemoe_lab.detect.threshold import (
     Confusion,
     Sweep,
-    Thresholds,
     away_from_edges,
     best_f_beta,
     bootstrap_ratio,
@@ -70,6 +69,7 @@ from timemoe_lab.detect.threshold import (
 )
 from ..files import InputError, UsageError, atomic_path, format_table, write_json
 from ..model.moe import DEAD_SHARE
+from ..records import Thresholds
 from ..run.folder import RunFolder, find_store
 
 # %% ../../nbs/detect/55_evaluate.ipynb #controls-def-evaluate

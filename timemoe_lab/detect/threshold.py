@@ -5,10 +5,10 @@ and intervals."""
 
 # %% auto #0
 __all__ = ['Confusion', 'confusion', 'Sweep', 'sweep', 'curve', 'best_f_beta', 'cost_threshold', 'calibration_threshold',
-           'promised_rate', 'conformal_threshold', 'OperatingPoint', 'operating_points', 'away_from_edges',
-           'to_windows', 'measure', 'recall_by', 'false_alarms', 'false_alarms_per_hour', 'detection_delay', 'vus',
-           'joined', 'resample', 'interval', 'bootstrap_ratio', 'resampled_metrics', 'bootstrap', 'Thresholds',
-           'statistic', 'thresholds_of', 'window_samples', 'Points', 'pool_points']
+           'promised_rate', 'conformal_threshold', 'away_from_edges', 'to_windows', 'measure', 'recall_by',
+           'false_alarms', 'false_alarms_per_hour', 'detection_delay', 'vus', 'joined', 'resample', 'interval',
+           'bootstrap_ratio', 'resampled_metrics', 'bootstrap', 'statistic', 'thresholds_of', 'window_samples',
+           'Points', 'pool_points']
 
 # %% ../../nbs/detect/52_threshold.ipynb #imports
 import math
@@ -20,6 +20,7 @@ import numpy as np
 # %% ../../nbs/detect/52_threshold.ipynb #own-imports
 from ..config import Config
 from .score import Scores, quantile
+from ..records import Thresholds
 
 # %% ../../nbs/detect/52_threshold.ipynb #confusion-def
 @dataclass(frozen=True)
@@ -210,32 +211,6 @@ def conformal_threshold(
         raise ValueError(f"statistics, risk: {n} numbers, risk {risk}; expected finite numbers and 0 < risk < 1")
     over = max(1, math.floor(risk * (n + 1) + 1e-9))  # of n + 1 exchangeable recordings, those that may alarm
     return _above(known[n - over]), over / (n + 1)
-
-# %% ../../nbs/detect/52_threshold.ipynb #points-def
-@dataclass(frozen=True)
-class OperatingPoint:
-    "A threshold and where it comes from."
-
-    name: str  # calibration, fbeta, cost or oracle
-    split: str  # that it saw: calibration, validation or test
-    threshold: float  # an alarm is score >= threshold; NaN where there was nothing to choose by
-    promised: float  # largest rate of false alarms; NaN where nothing is promised
-
-
-def operating_points(
-    calibrated: tuple[float, float],  # threshold and promise, see conformal_threshold
-    *,
-    validation: tuple[np.ndarray, np.ndarray],  # (n,) score and (n,) label; may be empty
-    test: tuple[np.ndarray, np.ndarray],  # the same
-    beta: float = 0.5,  # > 0
-) -> tuple[OperatingPoint, ...]:
-    "The operating points that stand side by side in a report."
-    return (
-        OperatingPoint("calibration", "calibration", *calibrated),
-        OperatingPoint("fbeta", "validation", best_f_beta(*validation, beta=beta), math.nan),
-        OperatingPoint("cost", "validation", cost_threshold(*validation), math.nan),
-        OperatingPoint("oracle", "test", best_f_beta(*test, beta=beta), math.nan),
-    )
 
 # %% ../../nbs/detect/52_threshold.ipynb #metrics-def
 def away_from_edges(
@@ -498,15 +473,6 @@ def bootstrap(
     "Intervals over recordings."
     found = resampled_metrics(scores, labels, threshold, beta=beta, n=n, seed=seed)
     return {name: interval(value, level=level) for name, value in found.items()}
-
-# %% ../../nbs/detect/52_threshold.ipynb #calibrate-def-threshold
-@dataclass(frozen=True)
-class Thresholds:
-    "Where alarms begin: for a sample, for the mean of a window, for a recording."
-
-    point: float
-    window: float
-    recording: float
 
 # %% ../../nbs/detect/52_threshold.ipynb #thresholds-of-def
 def statistic(

@@ -25,6 +25,7 @@ from ..config import Config, TrainConfig, adjust, config_from_dict
 from ..files import FULL, SCHEMA, alone, atomic_path, json_ready, read_json, sync_path, write_json
 from ..model.device import hardware, random_state, set_random_state
 from ..model.timemoe import TimeMoE
+from ..records import Event, OperatingPoint
 from .folder import RunFolder, beat_rank, load_tensors, step_of
 
 # %% ../../nbs/run/31_checkpoint.ipynb #checkpoint-def-checkpoint
@@ -163,9 +164,11 @@ def settle(
 
 def _set_by_hand(run: RunFolder, best: Path) -> bool:
     "Whether a person has moved the threshold of this checkpoint."
-    top = run.path / TOP[1]
-    moved = top.read_bytes() if top.is_file() and (run.path / TOP[0]).is_file() else b""
-    return b'"author"' in moved and read_json(best / TOP[1])["profile_sha256"].encode() in moved
+    top, here = run.path / TOP[1], best / TOP[1]
+    if not all(path.is_file() for path in (run.path / TOP[0], top, here)):
+        return False
+    moved = OperatingPoint.read(top)
+    return moved.author is not None and moved.profile_sha256 == OperatingPoint.read(here).profile_sha256
 
 
 def _best(found: list[tuple[Path, dict]]) -> tuple[Path, str]:
@@ -189,7 +192,7 @@ def take_up(
         load_checkpoint(run.checkpoint(str(progress.restore)), model, optimizer)
     with alone(run.path), atomic_path(run.path / "events.jsonl") as made:
         kept = [e for e in run.events() if e["event"] != "end" and (e["step"] <= progress.step or _is_call(e))]
-        made.write_text("".join(json.dumps(e) + "\n" for e in kept), encoding="utf-8")
+        made.write_text("".join(json.dumps(e.to_json()) + "\n" for e in kept), encoding="utf-8")
     answered = {e.get("request") for e in kept}
     for request in run.requests():
         if request["id"] in answered or request["action"] == "pause":  # whoever starts it again wants it to go on
@@ -197,7 +200,7 @@ def take_up(
     return replace(progress, restore=None)
 
 
-def _is_call(event: dict) -> bool:
+def _is_call(event: Event) -> bool:
     "Whether an event tells of what an operator did, which no resume undoes."
     return event["event"] == "decision" and event["author"] != "agent" and "request" not in event
 

@@ -36,7 +36,6 @@ from ..data.prepare import VIRTUAL, Frame, Scale, shared_scale
 from ..data.store import Store
 from timemoe_lab.files import (
     FULL,
-    SCHEMA,
     InputError,
     UsageError,
     alone,
@@ -49,6 +48,7 @@ from timemoe_lab.files import (
     write_json,
 )
 from ..model.timemoe import TimeMoE
+from ..records import Event
 
 # %% ../../nbs/run/30_folder.ipynb #requests-def
 ASKED = ("change", "pause", "go_on", "checkpoint", "stop")  # what a training can be asked for
@@ -123,8 +123,8 @@ class RunLog(RunRequests):
         **values,  # JSON-ready columns
     ) -> None:
         "Appends one line to events.jsonl; while the disk is full, lines wait for the next one."
-        facts = {"schema": SCHEMA, "event": event, "step": step, "time": round(time.time(), 3)} | values
-        self._waiting += f"{json.dumps(facts, allow_nan=False)}\n".encode()
+        line = Event(event, step, round(time.time(), 3), values).to_json()
+        self._waiting += f"{json.dumps(line, allow_nan=False)}\n".encode()
         try:
             self.flush()
         except OSError as error:
@@ -147,20 +147,20 @@ class RunLog(RunRequests):
     def events(
         self,
         *kinds: str,  # event names; none: all
-    ) -> list[dict]:
+    ) -> list[Event]:
         "The events so far; a last line that was cut off is left out."
         path = self.path / "events.jsonl"
         lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
         try:
-            events = [json.loads(line) for line in lines]
+            events = [Event.from_json(json.loads(line)) for line in lines]
         except json.JSONDecodeError as error:
             raise InputError(f"{path}: a line is not JSON ({error}); mend or remove it") from None
-        return [e for e in events if not kinds or e["event"] in kinds]
+        return [e for e in events if not kinds or e.event in kinds]
 
     def follow(
         self,
         every_s: float = 0.5,  # s between looks, > 0
-    ) -> Iterator[dict]:
+    ) -> Iterator[Event]:
         "The events so far and each further one as it is written, until no process trains into the run."
         n_seen, running = 0, True
         while running:
@@ -369,7 +369,7 @@ CLOCK = (
 def since_beat(
     run: RunLog,
     step: int,  # of a beat
-) -> list[dict]:
+) -> list[Event]:
     "The step events between a beat and the one before it."
     events = run.events("step", "beat")
     last = max((e["step"] for e in events if e["event"] == "beat" and e["step"] < step), default=0)
@@ -377,7 +377,7 @@ def since_beat(
 
 
 def late_load(
-    steps: Sequence[dict],  # step events
+    steps: Sequence[Event],  # step events
     top_k: int,  # experts chosen for a token
 ) -> np.ndarray | None:  # (layer, expert) share of the tokens; None: no such event
     "What share of the tokens each expert got, over the later half of some steps."

@@ -34,6 +34,7 @@ from ..files import Bar, InputError, _holder
 from ..model.device import numerics, own_random
 from ..model.moe import DEAD_SHARE
 from ..model.timemoe import TimeMoE
+from ..records import Beat
 from timemoe_lab.run.checkpoint import (
     Progress,
     in_force,
@@ -79,7 +80,7 @@ def stop_on_signal() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 # %% ../../nbs/train/41_loop.ipynb #train-def
-Heartbeat = Callable[[TimeMoE, Progress], dict]  # columns of the beat; "decisions", see policy; "files" of a checkpoint
+Heartbeat = Callable[[TimeMoE, Progress], Beat]
 
 
 def training_data(
@@ -315,7 +316,7 @@ def _beat(training: Training, progress: Progress, heartbeat: Heartbeat) -> tuple
     return replace(progress, restore=None), stop
 
 
-def _measured(training: Training, progress: Progress, heartbeat: Heartbeat) -> dict | None:
+def _measured(training: Training, progress: Progress, heartbeat: Heartbeat) -> Beat | None:
     "What a heartbeat returns; None when it failed."
     try:
         beat, training.failed = heartbeat(training.model.eval(), progress), ""
@@ -330,19 +331,18 @@ def _measured(training: Training, progress: Progress, heartbeat: Heartbeat) -> d
         training.model.train()
 
 
-def _act(training: Training, progress: Progress, beat: dict) -> tuple[Progress, bool]:
+def _act(training: Training, progress: Progress, beat: Beat) -> tuple[Progress, bool]:
     "Writes a beat down and does what follows from it; whether training ends."
     run, step = training.run, progress.step
-    files, decisions = beat.pop("files", {}), beat.pop("decisions", [])
-    stop = any(d.get("stop") for d in decisions) or beat.pop("stop", False)
-    training.log("beat", step, beat | {"trained_s": round(training.clock.trained_s, 1)})
-    restore = next((d["restore"] for d in decisions if d.get("restore") is not None), None)
-    for decision in decisions:
+    stop = beat.stop or any(d.get("stop") for d in beat.decisions)
+    training.log("beat", step, beat.columns | {"trained_s": round(training.clock.trained_s, 1)})
+    restore = next((d["restore"] for d in beat.decisions if d.get("restore") is not None), None)
+    for decision in beat.decisions:
         training.log("decision", step, decision)
         progress = turned(progress, decision["knob"], decision["new"]) if decision.get("knob") else progress
     progress, answered = _changed(training, progress)
-    progress = _watch(training, replace(progress, beat=beat, restore=restore))
-    save_checkpoint(run, training.model, training.optimizer, progress, beat=beat, files=files)
+    progress = _watch(training, replace(progress, beat=beat.columns, restore=restore))
+    save_checkpoint(run, training.model, training.optimizer, progress, beat=beat.columns, files=beat.files)
     for request in answered:
         run.close(request)
     return progress, stop

@@ -9,6 +9,7 @@ __all__ = ['BY_HAND', 'MOST_SAVED', 'read_test', 'in_arrays', 'run_facts', 'poin
 # %% ../../nbs/view/73_threshold.ipynb #imports
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,9 @@ from traitlets import Float
 from ..agent.heartbeat import Scored, read_beat
 from ..data.readers import labelled, list_files, read_labels
 from ..data.recording import stem_of
-from ..detect.scorer import POINT
 from ..detect.threshold import Confusion, Points, away_from_edges, best_f_beta, confusion, pool_points
 from ..files import InputError, read_json, write_json
+from ..records import OperatingPoint
 from ..run.folder import RunFolder, frame_of, step_of
 from .panel import Panel, bundle, pack, style
 
@@ -76,7 +77,7 @@ def run_facts(
     path = run.path / "operating_point.json"
     if not path.is_file():
         return {"empty": {"text": "No scores yet: no heartbeat has been. Go on with", "command": _resume(run)}}
-    point = read_json(path, need=("checkpoint", "split", "threshold"))
+    point = OperatingPoint.read(path)
     facts = {"path": str(path), "point": point["checkpoint"], "channels": list(frame_of(run).series), "warnings": []}
     evaluate_it = f"timemoe-lab evaluate {shlex.quote(str(run.path))} RAW"
     if split == "test":
@@ -107,21 +108,23 @@ def _resume(run: RunFolder) -> str:
 
 # %% ../../nbs/view/73_threshold.ipynb #by-hand-def
 def point_by_hand(
-    point: dict,  # operating_point.json; empty: none is there
+    point: OperatingPoint | None,  # None: none is there
     threshold: float,  # of a sample
     *,
     split: str,  # that it was chosen on
     counts: Confusion,  # at it, on that split
     beta: float,  # of the panel's F
-) -> dict:
+) -> OperatingPoint:
     "The operating point with a sample's threshold of one's own; all else of it stays."
-    old = {k: point.get(k) for k in ("threshold", "metric", "split")}
-    new = {"threshold": threshold, "metric": BY_HAND, "author": "panel", "split": split, "beta": beta}
-    new |= {"confusion": vars(counts), "before": point.get("before", old) if point else None}
-    if point:
-        here = point["rows"][point["mode"]] | {"point": threshold}
-        new["rows"] = point["rows"] | {point["mode"]: here}
-    return {"kind": "timemoe_lab operating point", "comparison": ">="} | point | new
+    new = OperatingPoint(threshold, BY_HAND, split, vars(counts), author="panel", beta=beta)
+    if point is None:
+        return new
+    before = point.before or {"threshold": point.threshold, "metric": point.metric, "split": point.split}
+    rows = point.rows
+    if point.mode in rows:
+        rows = rows | {point.mode: replace(rows[point.mode], point=threshold)}
+    chosen = {name: getattr(new, name) for name in ("threshold", "metric", "split", "confusion", "author", "beta")}
+    return replace(point, rows=rows, before=before, **chosen)
 
 # %% ../../nbs/view/73_threshold.ipynb #threshold-def
 class ThresholdPanel(Panel):
@@ -211,15 +214,17 @@ def export_point(
 ) -> dict:  # "path", "threshold"
     "Writes the panel's operating point, whole or not at all, and notes the decision in the run."
     path, points, split = Path(panel.facts["path"]), panel.points, panel.facts["split"]
-    old = read_json(path, need=POINT if panel.run else ()) if path.is_file() else {}
-    if panel.run and old.get("checkpoint") != panel.facts["point"]:
-        raise InputError(f"{path}: is of {old.get('checkpoint')} by now, these scores are not; run the cell again")
+    read = OperatingPoint.read if panel.run else lambda path: OperatingPoint.from_json(read_json(path), where=path)
+    old = read(path) if path.is_file() else None
+    if panel.run and (old is None or old.checkpoint != panel.facts["point"]):
+        by_now = "gone" if old is None else f"of {old.checkpoint}"
+        raise InputError(f"{path}: is {by_now} by now, these scores are not; run the cell again")
     counts = confusion(points.score, points.label, threshold)
     new = point_by_hand(old, threshold, split=split, counts=counts, beta=beta)
-    write_json(path, new)
+    write_json(path, new.to_json())
     if panel.run:
-        step = step_of(Path(old["checkpoint"]))
-        values = {"rule": f"threshold {BY_HAND}", "old": old["threshold"], "new": threshold, "author": "panel"}
+        step = step_of(Path(old.checkpoint))
+        values = {"rule": f"threshold {BY_HAND}", "old": old.threshold, "new": threshold, "author": "panel"}
         panel.run.log("decision", step, **values, outcome="applied")
     return {"path": str(path), "threshold": threshold}
 
