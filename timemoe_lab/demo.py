@@ -6,7 +6,6 @@
 __all__ = ['DEMO_CAMPAIGN', 'small_run', 'small_training']
 
 # %% ../nbs/81_demo.ipynb #imports
-import fcntl
 import io
 import os
 import shutil
@@ -23,7 +22,7 @@ from .data.ingest import write_store
 from .data.readers import read_folder
 from .detect.evaluate import evaluate
 from .detect.scorer import open_scorer
-from .files import InputError
+from .files import InputError, turn
 from .run.folder import RunFolder, code_hash, start_run
 from .train.loop import train
 from .view.panel import STATIC
@@ -41,9 +40,7 @@ def small_run(
     for old in out.parent.glob("small-*"):
         if time.time() - old.stat().st_mtime > 7 * 86_400:  # of code that has changed since
             shutil.rmtree(old, ignore_errors=True)
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / ".making", "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # rooms that run side by side make one
+    with turn(out / ".making"):  # rooms that run side by side make one
         if not (out / "run" / "evaluation.json").is_file():
             _make_small(sample, out)
     return RunFolder(out / "run")

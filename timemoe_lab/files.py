@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCHEMA', 'FULL', 'InputError', 'UsageError', 'require', 'atomic_path', 'sync_path', 'check_new', 'write_json',
-           'pack_json', 'json_ready', 'read_json', 'Bar', 'alone', 'is_locked', 'locked', 'format_table']
+           'pack_json', 'json_ready', 'read_json', 'Bar', 'turn', 'is_locked', 'locked', 'lock_holder', 'format_table']
 
 # %% ../nbs/00_files.ipynb #imports
 import errno
@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from tqdm import tqdm
 
@@ -189,13 +190,20 @@ FULL = (errno.ENOSPC, errno.EDQUOT)  # errors of a disk, or of a quota
 
 
 @contextmanager
-def alone(
-    folder: Path,  # of a run
-) -> Iterator[None]:
-    "Keeps other writers of the log away for the moment that a line takes."
-    with open(folder / ".events.lock", "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def turn(
+    path: Path,  # lock file, made with its folder where it isn't there
+    *,
+    wait: bool = True,  # for whoever holds it
+) -> Iterator[IO[str] | None]:  # the lock file, open; None: another process holds it
+    "Lets one process at a time into a block; the lock dies with its holder."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield None
+            return
+        yield file
 
 
 def is_locked(
@@ -220,28 +228,28 @@ def locked(
 ) -> Iterator[None]:
     "Keeps other processes out while the block runs; the lock of a dead process is taken over."
     began = time.monotonic()
-    with open(path, "a+", encoding="utf-8") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                holder = _holder(path)
-                if time.monotonic() - began > (0.5 if holder and _is_alive(holder) else patience_s):
-                    raise UsageError(_busy(path, holder)) from None
-            time.sleep(0.1)
-        now = time.strftime("%Y-%m-%d %H:%M:%S")
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}))
-        file.flush()
-        try:
-            yield
-        finally:
-            file.truncate(0)
+    while True:
+        with turn(path, wait=False) as file:
+            if file:
+                now = time.strftime("%Y-%m-%d %H:%M:%S")
+                file.truncate(0)
+                file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}))
+                file.flush()
+                try:
+                    yield
+                finally:
+                    file.truncate(0)
+                return
+        holder = lock_holder(path)
+        if time.monotonic() - began > (0.5 if holder and _is_alive(holder) else patience_s):
+            raise UsageError(_busy(path, holder))
+        time.sleep(0.1)
 
 # %% ../nbs/00_files.ipynb #holder-def
-def _holder(path: Path) -> dict | None:
-    "What the lock file says of its holder; None while that is being written."
+def lock_holder(
+    path: Path,  # lock file
+) -> dict | None:  # "pid", "host", "since"; None while that is being written
+    "What the lock file says of its holder."
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

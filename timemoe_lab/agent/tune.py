@@ -6,7 +6,7 @@ only when it exceeds the spread over seeds."""
 # %% auto #0
 __all__ = ['METRICS', 'TUNED', 'JOURNAL', 'PULSE_S', 'GRACE_S', 'AWAY', 'DONE', 'MOST_FAILED', 'FEW', 'METRIC_NAMES',
            'study_metric', 'search_space', 'longest_context', 'suggest', 'trial_config', 'Gain', 'gain_over_seeds',
-           'JournalLock', 'open_storage', 'shown', 'reachable', 'Worker', 'study_facts_of', 'refuse_other', 'turn',
+           'JournalLock', 'open_storage', 'shown', 'reachable', 'Worker', 'study_facts_of', 'refuse_other',
            'open_study', 'train_to_end', 'was_pruned', 'measured', 'reporter', 'pulse', 'run_trial', 'next_trial',
            'search', 'train_seeds', 'verdict', 'study_facts', 'importance', 'tune', 'write_best', 'summary']
 
@@ -50,6 +50,7 @@ from timemoe_lab.files import (
     json_ready,
     read_json,
     require,
+    turn,
     write_json,
 )
 from ..model.device import is_out_of_memory
@@ -363,23 +364,6 @@ def _flat(values: dict, before: str = "") -> Iterator[tuple[str, object]]:
             yield from _flat(value, f"{before}{name}.")
         else:
             yield f"{before}{name}", value
-
-
-@contextmanager
-def turn(
-    path: Path,  # lock file
-    *,
-    wait: bool = True,  # for whoever holds it
-) -> Iterator[bool]:  # whether it is held now
-    "Lets one process at a time into a block; the lock dies with its holder."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 # %% ../../nbs/agent/65_tune.ipynb #open-def
 def open_study(

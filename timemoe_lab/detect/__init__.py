@@ -6,7 +6,6 @@ from .threshold import (
     Confusion,
     Points,
     Sweep,
-    Thresholds,
     away_from_edges,
     best_f_beta,
     confusion,
@@ -18,7 +17,6 @@ from .threshold import (
 )
 from .controls import BASELINE, COIN
 from .scorer import (
-    POINT,
     SEEN,
     Calibration,
     Scorer,
@@ -34,7 +32,6 @@ from .evaluate import choose_rows, evaluate, evaluation_table
 __all__ = [
     "BASELINE",
     "COIN",
-    "POINT",
     "SEEN",
     "Calibration",
     "Confusion",
@@ -42,7 +39,6 @@ __all__ = [
     "Scorer",
     "Scores",
     "Sweep",
-    "Thresholds",
     "about_counts",
     "about_mask",
     "away_from_edges",

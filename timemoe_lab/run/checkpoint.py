@@ -22,7 +22,7 @@ from torch import Tensor
 
 # %% ../../nbs/run/31_checkpoint.ipynb #own-imports
 from ..config import Config, TrainConfig, adjust, config_from_dict
-from ..files import FULL, SCHEMA, alone, atomic_path, json_ready, read_json, sync_path, write_json
+from ..files import FULL, SCHEMA, atomic_path, json_ready, read_json, sync_path, turn, write_json
 from ..model.device import hardware, random_state, set_random_state
 from ..model.timemoe import TimeMoE
 from ..records import Event, OperatingPoint
@@ -190,7 +190,7 @@ def take_up(
     progress = load_checkpoint(found[-1], model, optimizer) if found else start
     if progress.restore is not None:
         load_checkpoint(run.checkpoint(str(progress.restore)), model, optimizer)
-    with alone(run.path), atomic_path(run.path / "events.jsonl") as made:
+    with turn(run.path / ".events.lock"), atomic_path(run.path / "events.jsonl") as made:
         kept = [e for e in run.events() if e["event"] != "end" and (e["step"] <= progress.step or _is_call(e))]
         made.write_text("".join(json.dumps(e.to_json()) + "\n" for e in kept), encoding="utf-8")
     answered = {e.get("request") for e in kept}

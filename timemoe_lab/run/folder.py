@@ -38,13 +38,13 @@ from timemoe_lab.files import (
     FULL,
     InputError,
     UsageError,
-    alone,
     atomic_path,
     check_new,
     is_locked,
     locked,
     read_json,
     require,
+    turn,
     write_json,
 )
 from ..model.timemoe import TimeMoE
@@ -134,7 +134,7 @@ class RunLog(RunRequests):
 
     def flush(self) -> None:
         "Appends the lines that wait; where they don't fit, the file stays as it was."
-        with alone(self.path), open(self.path / "events.jsonl", "ab", buffering=0) as file:
+        with turn(self.path / ".events.lock"), open(self.path / "events.jsonl", "ab", buffering=0) as file:
             size = file.tell()
             try:
                 if file.write(self._waiting) < len(self._waiting):

@@ -30,7 +30,7 @@ import torch
 from ..config import TrainConfig, knobs
 from ..data.prepare import Counts, normalise
 from ..data.store import Store
-from ..files import Bar, InputError, _holder
+from ..files import Bar, InputError, lock_holder
 from ..model.device import numerics, own_random
 from ..model.moe import DEAD_SHARE
 from ..model.timemoe import TimeMoE
@@ -581,7 +581,7 @@ def detach_training(
     with open(run.path / "train.log", "ab") as log:
         apart = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True}
         process = subprocess.Popen([str(word) for word in command], **apart)
-    while process.poll() is None and (_holder(run.path / ".lock") or {}).get("pid") != process.pid:
+    while process.poll() is None and (lock_holder(run.path / ".lock") or {}).get("pid") != process.pid:
         time.sleep(0.1)
     if process.returncode:
         said = (run.path / "train.log").read_text(encoding="utf-8", errors="replace").splitlines()
