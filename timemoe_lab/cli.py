@@ -36,8 +36,7 @@ from .data.phases import is_reversed
 from .data.readers import list_files, read_file, read_folder
 from .data.recording import Recording
 from .data.store import SPLIT_CODES, Store, verify_store
-from .demo import DEMO_CAMPAIGN
-from .files import Bar, InputError, UsageError, atomic_path, check_new, json_ready, read_json
+from .files import Bar, InputError, UsageError, atomic_path, check_new, format_table, json_ready, read_json
 
 if TYPE_CHECKING:
     from timemoe_lab.agent.heartbeat import Figures
@@ -299,7 +298,6 @@ def _bench_detect(options: argparse.Namespace) -> dict:
 # %% ../nbs/82_cli.ipynb #bench-parts-def
 def _table(rows: list[dict], columns: dict[str, str]) -> str:
     "Rows as text."
-    from timemoe_lab.files import format_table
 
     return format_table(rows, columns)
 
@@ -341,10 +339,12 @@ def train_command(options: argparse.Namespace) -> dict:
     from timemoe_lab.run.folder import RunFolder, start_run
     from timemoe_lab.train.step import Team, check_machine
 
-    config, init = _configure(options), options.init and _open_model(options.init)
+    config = _configure(options)
+    init = options.init and _open_model(options.init)
     if init:
         config = replace(config, model=init.config)
-    store, device = Store(options.store), pick_device(options.device)
+    store = Store(options.store)
+    device = pick_device(options.device)
     check_machine(config, device)
     team = Team.join(device)
     made = team.tell(start_run(options.out, store, config, init=init).path if team.main else None)
@@ -395,14 +395,16 @@ def _configure(options: argparse.Namespace) -> Config:
     "The preset with the options on top."
     from timemoe_lab.agent.policy import read_policy
 
-    path, policy = getattr(options, "config", None), getattr(options, "policy", None)
-    config = _read_config(path) if path else preset(options.preset)
-    recipe = ("seed", "steps", "batch", "accumulation", "recompute")
-    recipe += ("checkpoint_every", "keep", "optimizer", "deterministic")
-    given = lambda names: {k: v for k in names if (v := getattr(options, k, None)) is not None}
-    agent = {"policy": read_policy(policy)} if policy else {}
-    data, train = replace(config.data, **given(("scope", "virtual"))), replace(config.train, **given(recipe))
-    return replace(config, data=data, train=train, agent=replace(config.agent, **agent))
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    config = _read_config(given["config"]) if "config" in given else preset(options.preset)
+    data = replace(config.data, **{name: given[name] for name in ("scope", "virtual") if name in given})
+    train = replace(config.train, **{name: given[name] for name in _RECIPE if name in given})
+    agent = replace(config.agent, policy=read_policy(given["policy"])) if "policy" in given else config.agent
+    return replace(config, data=data, train=train, agent=agent)
+
+
+_RECIPE = ("seed", "steps", "batch", "accumulation", "recompute")
+_RECIPE += ("checkpoint_every", "keep", "optimizer", "deterministic")  # options that are fields of TrainConfig
 
 
 def _read_config(path: Path) -> Config:
@@ -420,9 +422,11 @@ def resume_command(options: argparse.Namespace) -> dict:
     from timemoe_lab.run.folder import RunFolder
     from timemoe_lab.train.step import Team, check_machine
 
-    run, device = RunFolder(options.run), pick_device(options.device)
+    run = RunFolder(options.run)
+    device = pick_device(options.device)
     check_machine(run.config, device)
-    store, team = _store_of(run, options.store), Team.join(device)
+    store = _store_of(run, options.store)
+    team = Team.join(device)
     aside = team.tell(put_aside(run, options.checkpoint) if team.main and options.checkpoint != "last" else None)
     if aside and team.main:
         print(f"going on from {run.checkpoint('last').name}; what came later is in {aside}", file=sys.stderr)
@@ -471,7 +475,8 @@ def _outcome(run: "RunFolder", columns: Sequence[str] = ()) -> dict:
     from timemoe_lab.agent.state import beat_table, best_settings, decision_lines
     from timemoe_lab.run.folder import remarks
 
-    best, found = run.checkpoint("best"), best_settings(run)
+    best = run.checkpoint("best")
+    found = best_settings(run)
     lines = [beat_table(run, columns=columns), *decision_lines(run), found["text"]]
     measured = read_json(best / "state.json")["beat"]
     facts = {"run": str(run.path), "table": "\n".join(lines), "best": best.name, "best_set": found}
@@ -500,7 +505,8 @@ def agent_command(options: argparse.Namespace) -> dict:
     if options.replay:
         return _replay(run)
     table_columns(run, options.columns)  # an unknown name is said now, not after hours
-    rules, device = read_policy(options.policy) if options.policy else (), pick_device(options.device)
+    rules = read_policy(options.policy) if options.policy else ()
+    device = pick_device(options.device)
     check_machine(run.config, device)
     store = _store_of(run, options.store)
     if rules:
@@ -570,7 +576,8 @@ def tune_command(options: argparse.Namespace) -> dict:
     from timemoe_lab.train.step import check_machine
     from timemoe_lab.agent.tune import tune
 
-    config, device = _configure(options), pick_device(options.device)
+    config = _configure(options)
+    device = pick_device(options.device)
     check_machine(config, device)
     how = {"config": config, "trials": options.trials, "storage": options.storage, "n_seeds": options.seeds}
     with Bar("tune", None, unit="trial") as bar:
@@ -591,11 +598,12 @@ def _study_report(out: Path, storage: str | None) -> dict:
 def reproduce_command(options: argparse.Namespace) -> dict:
     "Trains as a run was trained and says by how much the result differs; fails below 95 %."
     from timemoe_lab.agent.reproduce import PROMISE, differences, reproduce
-    from timemoe_lab.files import format_table
     from timemoe_lab.model.device import pick_device
     from timemoe_lab.run.folder import RunFolder
 
-    run, device, out = RunFolder(options.run), pick_device(options.device), check_new(options.out)
+    run = RunFolder(options.run)
+    device = pick_device(options.device)
+    out = check_new(options.out)
     store = _store_of(run, options.store)
     differs = differences(run, store, device=device)
     for row in differs:
@@ -611,17 +619,17 @@ def reproduce_command(options: argparse.Namespace) -> dict:
 def score_command(options: argparse.Namespace) -> dict:
     "Scores a folder."
     from timemoe_lab.detect.scorer import open_scorer, score_recordings
-    from timemoe_lab.files import format_table
     from timemoe_lab.model.device import pick_device
 
     scorer = open_scorer(options.run, checkpoint=options.checkpoint, device=pick_device(options.device))
     check_new(options.out)
-    files, noticed = list_files(options.raw), {"notes": {}, "reversed_phases": [], "skipped": {}}
+    files = list_files(options.raw)
+    noticed = {"notes": {}, "reversed_phases": [], "skipped": {}}
     recordings = _readable(files, options.fs, noticed, options.skip_bad)
     skipped = noticed["skipped"] if options.skip_bad else None
     with counted("score", len(files)) as progress:
         found = score_recordings(scorer, recordings, options.out, where=options.raw, progress=progress, skipped=skipped)
-    limit = scorer.point["recording_threshold"]
+    limit = scorer.point.recording_threshold
     rows = [
         {"file": f, "score": s, "alarm": "alarm" if s >= limit else "", "unscored": n, "missing": m}
         for f, s, n, m in found
@@ -649,8 +657,10 @@ def _readable(files: Sequence[Path], fs: float | None, noticed: dict, skip_bad: 
             noticed["skipped"][path.name] = str(error)
             continue
         for recording in recordings:
-            noticed["notes"] |= {recording.name: "; ".join(recording.notes)} if recording.notes else {}
-            noticed["reversed_phases"] += [recording.name] * bool(is_reversed(recording))
+            if recording.notes:
+                noticed["notes"][recording.name] = "; ".join(recording.notes)
+            if is_reversed(recording):
+                noticed["reversed_phases"].append(recording.name)
             yield recording
 
 
@@ -661,7 +671,8 @@ def evaluate_command(options: argparse.Namespace) -> dict:
     from timemoe_lab.model.device import pick_device
 
     scorer = open_scorer(options.run, checkpoint=options.checkpoint, device=pick_device(options.device))
-    skipped, rows = ({} if options.skip_bad else None), choose_rows(options.rows, scorer)
+    skipped = {} if options.skip_bad else None
+    rows = choose_rows(options.rows, scorer)
     result = _evaluate(scorer, options.raw, options.fs, skipped=skipped, rows=rows, moved=options.store)
     return result | {"skipped": skipped or {}, "table": evaluation_table(result)}
 
@@ -705,12 +716,14 @@ def write_report(run: Path, *, raw: Path | None = None) -> Path:
 def demo_command(options: argparse.Namespace) -> dict:
     "The whole chain: recordings, store, training, evaluation, report."
     from timemoe_lab.agent.state import beat_table
-    from timemoe_lab.detect.scorer import open_scorer
+    from timemoe_lab.demo import DEMO_CAMPAIGN
     from timemoe_lab.detect.evaluate import evaluation_table
+    from timemoe_lab.detect.scorer import open_scorer
     from timemoe_lab.model.device import pick_device
     from timemoe_lab.run.folder import start_run
 
-    out, device = check_new(options.out or _free_name(Path("runs") / "demo")), pick_device(options.device)
+    out = check_new(options.out or _free_name(Path("runs") / "demo"))
+    device = pick_device(options.device)
     raw = options.data or out / "raw"
     config = _configure(options)
     try:
@@ -764,7 +777,8 @@ def doctor_command(options: argparse.Namespace) -> dict:
 
     from timemoe_lab.run.folder import versions
 
-    n_gpus, installed = torch.cuda.device_count(), [name for name in EXTRAS if find_spec(name)]
+    n_gpus = torch.cuda.device_count()
+    installed = [name for name in EXTRAS if find_spec(name)]
     missing = {name: how for name, how in EXTRAS.items() if name not in installed}
     if shutil.which("nvidia-smi") and not n_gpus:
         missing["CUDA"] = "a GPU's driver is here, but PyTorch sees no GPU: install the PyTorch that is built for CUDA"
@@ -784,11 +798,11 @@ def _gpu(i: int) -> str:
     "One GPU in words."
     import torch
 
-    facts, (free, total) = torch.cuda.get_device_properties(i), torch.cuda.mem_get_info(i)
+    facts = torch.cuda.get_device_properties(i)
+    free, total = torch.cuda.mem_get_info(i)
     bf16 = "bf16" if facts.major >= 8 else "no bf16"
-    return (
-        f"cuda:{i} {facts.name} (sm{facts.major}{facts.minor}, {bf16}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free)"
-    )
+    memory = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free"
+    return f"cuda:{i} {facts.name} (sm{facts.major}{facts.minor}, {bf16}, {memory})"
 
 
 def _attention(device: str) -> dict[str, str]:
@@ -798,7 +812,8 @@ def _attention(device: str) -> dict[str, str]:
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    x, found = torch.zeros(1, 2, 16, 32, device=device, dtype=torch.bfloat16), {}
+    x = torch.zeros(1, 2, 16, 32, device=device, dtype=torch.bfloat16)
+    found = {}
     for name in ("FLASH_ATTENTION", "EFFICIENT_ATTENTION", "CUDNN_ATTENTION", "MATH"):
         try:
             with warnings.catch_warnings(action="ignore"), sdpa_kernel(getattr(SDPBackend, name)):
@@ -826,10 +841,16 @@ def plan_command(options: argparse.Namespace) -> dict:
     "Says what training and scoring take, whether it fits a GPU, and what to change; nothing is run."
     from timemoe_lab.model.plan import GB, RESERVED, Job, advice, ways
 
-    config, room, rows, told = preset(options.preset), options.gpu_gb * GB - RESERVED, [], {}
-    given = lambda name, default: default if getattr(options, name) is None else getattr(options, name)
-    how = {"context": given("context", config.data.context), "optimizer": given("optimizer", config.train.optimizer)}
-    how |= {name: given(name, getattr(config.train, name)) for name in ("batch", "accumulation", "recompute")}
+    config = preset(options.preset)
+    room = options.gpu_gb * GB - RESERVED
+    rows, told = [], {}
+
+    def given(name: str, default):
+        found = getattr(options, name)
+        return default if found is None else found
+
+    how = {"context": given("context", config.data.context)}
+    how |= {n: given(n, getattr(config.train, n)) for n in ("optimizer", "batch", "accumulation", "recompute")}
     for purpose, precision in (("train", "bf16"), ("score", "fp32")):
         if options.purpose in (purpose, "both"):
             job = Job(**how, train=purpose == "train", precision=given("precision", precision))
@@ -879,7 +900,8 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, run: Callable[[argparse.Namespace], dict], *shared: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+        about = run.__doc__.replace("%", "%%")  # argparse formats it
+        command = commands.add_parser(name, help=about, description=about)
         command.set_defaults(run_command=run)
         for option in (*shared, "json"):
             command.add_argument(f"--{option}", **_SHARED[option])
@@ -1120,7 +1142,7 @@ def format_result(
     lines = []
     for key, value in result.items():
         if key in ("table", "evaluation"):
-            lines += [value, ""] * bool(value)
+            lines += [value, ""] if value else []
         elif key in ("remarks", "trials", "best_set") or (
             isinstance(value, list) and value and isinstance(value[0], dict)
         ):
@@ -1135,8 +1157,11 @@ def format_result(
 def _listed(key: str, values: dict, most: int = 20) -> list[str]:
     "Values by name: on one line when short, otherwise one to a line."
     line = f"{key}: " + ", ".join(f"{k} {v}" for k, v in values.items())
+    if not values:
+        return []
     if len(line) <= 120:
-        return [line] * bool(values)
+        return [line]
     lines = [f"  {k}: {v}" for k, v in values.items()]
-    more = [f"  and {len(lines) - most} more; --json lists all"] * (len(lines) > most)
-    return [f"{key}:", *lines[:most], *more]
+    if len(lines) > most:
+        lines[most:] = [f"  and {len(lines) - most} more; --json lists all"]
+    return [f"{key}:", *lines]

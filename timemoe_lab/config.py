@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from .files import UsageError, require
 
 # %% ../nbs/01_config.ipynb #data-def
-SCOPES = ("auto", "train", "shared", "recording", "window")  # whose mean and deviation scale a sample, see 03 prepare
+SCOPES = ("auto", "train", "shared", "recording", "window")  # whose mean and deviation scale a sample, see data.prepare
 
 
 @dataclass(frozen=True)
@@ -124,12 +124,12 @@ class TrainConfig:
     aux_weight: float = 0.02  # of the load-balancing loss, after its warm-up
     aux_pooled: bool = False  # balance the pool of all layers, as published; False: each layer by itself
     aux_warmup: int = 1000  # steps in which aux_weight rises linearly from 0
-    optimizer: str = "adamw"  # "adamw", "adamw8bit" (bitsandbytes, on a GPU) or "adamw_bf16" (pure bf16), see 07 train
+    optimizer: str = "adamw"  # "adamw", "adamw8bit" (bitsandbytes, on a GPU) or "adamw_bf16" (pure bf16), see train.step
     precision: str = "auto"  # "fp32", "bf16" (autocast), or "auto": bf16 on a GPU that has it, fp32 elsewhere
     tf32: bool = True  # float32 products of a GPU in TF32
     deterministic: bool = False  # the same bytes every time on a GPU too, which takes longer
-    attention: str = "sdpa"  # "sdpa", "flash_attn" or "eager", see 06 model
-    experts: str = "auto"  # "auto", "loop" or "grouped_mm", see 05 moe
+    attention: str = "sdpa"  # "sdpa", "flash_attn" or "eager", see model.timemoe
+    experts: str = "auto"  # "auto", "loop" or "grouped_mm", see model.moe
     log_every: int = 20  # steps
     checkpoint_every: int = 2000  # steps (SPEC 15)
     keep: int | None = None  # newest checkpoints between beats that stay; None: all
@@ -165,7 +165,7 @@ class TrainConfig:
         return self.batch * self.accumulation
 
 # %% ../nbs/01_config.ipynb #score-config-def
-PARTS = ("gradient", "latent", "forecast", "routing", "joint", "virtual", "physics")  # of the lab's score, see 08 score
+PARTS = ("gradient", "latent", "forecast", "routing", "joint", "virtual", "physics")  # of the lab's score, see detect.score
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class ScoreConfig:
     distance: str = "euclidean"  # L2 to the mean normal vector: "euclidean" or "cosine"
     window_s: float = 0.128  # s; span over which hidden states and errors are pooled
     hop_s: float = 0.016  # s; step of the pooling span, at most window_s
-    parts: tuple[str, ...] = ()  # that the lab's score joins, see 08 score; none: what suits the channels
+    parts: tuple[str, ...] = ()  # that the lab's score joins, see detect.score; none: what suits the channels
     level: float = 0.99  # quantile of a healthy recording's scores that its threshold has to reach
     risk: float = 0.05  # share of healthy recordings that may raise an alarm
     recording_quantile: float = 0.9  # a recording's score is this quantile of its samples' scores
@@ -239,7 +239,8 @@ def check_knob(
 ) -> float:
     "The value as its setting takes it; one out of bounds is an error."
     require(name in SPACE, f"{name}: no such knob; expected one of {', '.join(SPACE)}")
-    knob, number = SPACE[name], isinstance(value, (int, float)) and not isinstance(value, bool)
+    knob = SPACE[name]
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
     fits = number and knob.low <= value <= knob.high and (not knob.whole or value == int(value))
     kind = "a whole number" if knob.whole else "a number"
     require(fits, f"{name}={value!r}: expected {kind} from {knob.low:g} to {knob.high:g} ({knob.what})")
@@ -286,7 +287,8 @@ class Rule:
         n = f"{self.beats} beats" if self.beats > 1 else "a beat"
         what = {"no_gain": f"gained less than {self.level:.2%} for {n}", "fell": f"fell by {self.level:.2%} for {n}"}
         then = what.get(self.when) or f"{'<' if self.when == 'below' else '>'} {self.level:g}"
-        then += f" for {n}" * (self.when in ("below", "above") and self.beats > 1)
+        if self.when in ("below", "above") and self.beats > 1:
+            then += f" for {n}"
         ends = [f"not {word} {v:g}" for word, v in (("below", self.low), ("above", self.high)) if v is not None]
         done = ", ".join([f"{self.knob} *= {self.by:g}", *ends]) if self.action == "scale" else self.action
         return f"{self.signal} {then}: {done}"
@@ -457,7 +459,7 @@ def head_weights(
     "The weights of the heads, the shortest horizon first."
     return tuple(2 ** (tilt * (2 * i / (n - 1) - 1)) if n > 1 else 1.0 for i in range(n))
 
-# %% ../nbs/01_config.ipynb #json-def-config
+# %% ../nbs/01_config.ipynb #from-dict-def
 def config_from_dict(
     values: dict,  # nested, as `Config.to_dict` returns it; missing names keep their defaults
     kind: type = Config,  # the dataclass to build

@@ -13,6 +13,7 @@ import tempfile
 import time
 from contextlib import redirect_stderr
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 # %% ../nbs/81_demo.ipynb #own-imports
@@ -24,26 +25,40 @@ from .detect.evaluate import evaluate
 from .detect.scorer import open_scorer
 from .files import InputError, turn
 from .run.folder import RunFolder, code_hash, start_run
-from .train.loop import train
-from .view.panel import STATIC
+from .train.loop import detach_training, train
 
 # %% ../nbs/81_demo.ipynb #small-run-def
 def small_run(
     cache: Path | str | None = None,  # folder; None: the user's cache
 ) -> RunFolder:
     "A tiny run on the repository's sample, evaluated; made when it isn't there."
-    sample = Path(str(STATIC)).parents[1] / "data" / "sample"
-    if not (sample / "labels.csv").is_file():
-        raise InputError(f"{sample}: no such folder; give a run of your own, or make one with: timemoe-lab demo")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "timemoe_lab"
-    out = Path(cache or home) / f"small-{code_hash()[:12]}"
-    for old in out.parent.glob("small-*"):
-        if time.time() - old.stat().st_mtime > 7 * 86_400:  # of code that has changed since
-            shutil.rmtree(old, ignore_errors=True)
+    sample = _sample()
+    out = Path(cache or _home()) / f"small-{code_hash()[:12]}"
+    _forget(out.parent, "small-*", days=7)  # of code that has changed since
     with turn(out / ".making"):  # rooms that run side by side make one
         if not (out / "run" / "evaluation.json").is_file():
             _make_small(sample, out)
     return RunFolder(out / "run")
+
+
+def _sample() -> Path:
+    "The raw folder that the repository carries."
+    sample = Path(str(files("timemoe_lab"))).parent / "data" / "sample"
+    if not (sample / "labels.csv").is_file():
+        raise InputError(f"{sample}: no such folder; give a run of your own, or make one with: timemoe-lab demo")
+    return sample
+
+
+def _home() -> Path:
+    "The lab's folder in the user's cache."
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "timemoe_lab"
+
+
+def _forget(home: Path, pattern: str, *, days: float) -> None:
+    "Removes what hasn't been touched for some days."
+    for old in home.glob(pattern):
+        if time.time() - old.stat().st_mtime > days * 86_400:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _make_small(sample: Path, out: Path) -> None:
@@ -66,22 +81,18 @@ def small_training(
     minutes: float = 5,  # until it ends, whatever is done
 ) -> RunFolder:
     "A tiny training on the repository's sample that has just begun, in a process of its own."
-    sample = Path(str(STATIC)).parents[1] / "data" / "sample"
-    if not (sample / "labels.csv").is_file():
-        raise InputError(f"{sample}: no such folder; give a run of your own, or make one with: timemoe-lab demo")
+    sample = _sample()
     if folder is None:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "timemoe_lab"
-        home.mkdir(parents=True, exist_ok=True)
-        for old in home.glob("live-*"):
-            if time.time() - old.stat().st_mtime > 86_400:
-                shutil.rmtree(old, ignore_errors=True)
-        folder = tempfile.mkdtemp(prefix="live-", dir=home)
-    config, folder = tiny(), Path(folder)
+        _home().mkdir(parents=True, exist_ok=True)
+        _forget(_home(), "live-*", days=1)
+        folder = tempfile.mkdtemp(prefix="live-", dir=_home())
+    folder = Path(folder)
+    config = tiny()
     recipe = replace(config.train, steps=1000, log_every=5, checkpoint_every=100)
     config = replace(config, train=recipe, agent=replace(config.agent, every_steps=50))
     store = write_store(folder / "store", read_folder(sample), where=str(sample))
     run = start_run(folder / "run", store, config)
-    train(run, store, detach=True, minutes=minutes)
+    detach_training(run, store.path, minutes=minutes)
     return run
 
 # %% ../nbs/81_demo.ipynb #demo-def-demo

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCHEMA', 'FULL', 'InputError', 'UsageError', 'require', 'atomic_path', 'sync_path', 'check_new', 'write_json',
-           'pack_json', 'json_ready', 'read_json', 'Bar', 'turn', 'is_locked', 'locked', 'lock_holder', 'format_table']
+           'pack_json', 'json_ready', 'read_json', 'turn', 'is_locked', 'locked', 'lock_holder', 'format_table', 'Bar']
 
 # %% ../nbs/00_files.ipynb #imports
 import errno
@@ -136,55 +136,6 @@ def read_json(
         raise InputError(f"{path}: lacks {lost[0]}; restore the file or make it again")
     return values
 
-# %% ../nbs/00_files.ipynb #progress-def
-class Bar:
-    "Progress on stderr: a bar on a terminal, a line now and then elsewhere."
-
-    def __init__(
-        self,
-        what: str,  # is being done
-        total: int | None,  # units of work; None: not known
-        *,
-        done: int = 0,  # units that were done before
-        unit: str = "step",
-        quiet: bool = False,  # show nothing: another process does
-    ):
-        off = quiet or not sys.stderr.isatty()
-        self._bar = tqdm(total=total, initial=done, desc=what, unit=unit, file=sys.stderr, disable=off)
-        self._quiet, self._what, self._total, self._done, self._first = quiet, what, total, done, done
-        self._began = self._said = time.monotonic()
-
-    def advance(self, note: str = "") -> None:
-        "One unit is done."
-        self._done += 1
-        self._bar.set_postfix_str(note, refresh=False)
-        self._bar.update()
-        now, lines = time.monotonic(), self._bar.disable and not self._quiet
-        if lines and self._total is None:
-            print(f"{self._what}: {note or self._done}", file=sys.stderr, flush=True)
-        elif lines and (now - self._said > 10 or self._done == self._total):
-            left = (now - self._began) / (self._done - self._first) * (self._total - self._done)
-            print(
-                f"{self._what}: {self._done}/{self._total}, {left:.0f} s left {note}".rstrip(),
-                file=sys.stderr,
-                flush=True,
-            )
-            self._said = now
-
-    def __enter__(self) -> "Bar":
-        return self
-
-    def __exit__(self, *error) -> None:
-        self._bar.close()
-
-    def say(
-        self,
-        line: str,
-    ) -> None:
-        "Prints a line above the bar."
-        self._bar.write(line, file=sys.stderr)
-        sys.stderr.flush()
-
 # %% ../nbs/00_files.ipynb #lock-def
 FULL = (errno.ENOSPC, errno.EDQUOT)  # errors of a disk, or of a quota
 
@@ -269,7 +220,7 @@ def _busy(path: Path, holder: dict | None) -> str:
     who = "process {pid} on {host}, since {since}".format_map(holder) if holder else "another process"
     return f"{path.parent}: {who}, trains into it; wait for its end or stop it"
 
-# %% ../nbs/00_files.ipynb #table-def-files
+# %% ../nbs/00_files.ipynb #table-def
 def format_table(
     rows: Sequence[dict],
     columns: dict[str, str],  # heading: "key:format", such as {"Loss": "loss:.4f"}
@@ -283,3 +234,58 @@ def format_table(
     lines = [list(columns)] + [[cell(row, how) for how in columns.values()] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines)]
     return "\n".join(" | ".join(c.rjust(w) for c, w in zip(line, widths)) for line in lines)
+
+# %% ../nbs/00_files.ipynb #progress-def
+class Bar:
+    "Progress on stderr: a bar on a terminal, a line now and then elsewhere."
+
+    def __init__(
+        self,
+        what: str,  # is being done
+        total: int | None,  # units of work; None: not known
+        *,
+        done: int = 0,  # units that were done before
+        unit: str = "step",
+        quiet: bool = False,  # show nothing: another process does
+    ):
+        off = quiet or not sys.stderr.isatty()
+        self._bar = tqdm(total=total, initial=done, desc=what, unit=unit, file=sys.stderr, disable=off)
+        self._quiet = quiet
+        self._what = what
+        self._total = total
+        self._done = done
+        self._first = done
+        self._began = self._said = time.monotonic()
+
+    def advance(self, note: str = "") -> None:
+        "One unit is done."
+        self._done += 1
+        self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update()
+        if self._bar.disable and not self._quiet:
+            self._say_line(note)
+
+    def _say_line(self, note: str) -> None:
+        "A line instead of the bar, when one is due."
+        now = time.monotonic()
+        if self._total is None:
+            print(f"{self._what}: {note or self._done}", file=sys.stderr, flush=True)
+        elif now - self._said > 10 or self._done == self._total:
+            left_s = (now - self._began) / (self._done - self._first) * (self._total - self._done)
+            line = f"{self._what}: {self._done}/{self._total}, {left_s:.0f} s left {note}"
+            print(line.rstrip(), file=sys.stderr, flush=True)
+            self._said = now
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._bar.close()
+
+    def say(
+        self,
+        line: str,
+    ) -> None:
+        "Prints a line above the bar."
+        self._bar.write(line, file=sys.stderr)
+        sys.stderr.flush()
