@@ -15,27 +15,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted(ROOT.glob("nbs/*.ipynb"))
-MODULES = sorted(file for file in ROOT.glob("timemoe_lab/*.py") if not file.name.startswith("_"))
-ROOMS = sorted(notebook.stem for notebook in NOTEBOOKS if int(notebook.stem[:2]) < 20)  # equal numbers go by name
-NUMBERS = {stem[3:]: number for number, stem in enumerate(ROOMS)}
-DRAWING = {stem[3:] for stem in ROOMS if stem[:2] == "11"}  # view, and the panels that it hands on
-PICTURES = {"matplotlib", "plotly", "ipywidgets", "anywidget"}
-NOTEBOOK_PACKAGES = PICTURES | {"IPython", "jupyterlab", "nbdev", "fastcore", "tsdownsample"}
+NOTEBOOKS = sorted(ROOT.glob("nbs/**/[0-9]*.ipynb"))
+MODULES = sorted(file for file in ROOT.glob("timemoe_lab/**/*.py") if not file.name.startswith("_"))
+NOTEBOOK_PACKAGES = {"matplotlib", "plotly", "ipywidgets", "anywidget", "IPython", "jupyterlab", "nbdev", "fastcore"}
 WIDTH = 120
+LONGEST = 50  # lines of a function
 
 
 def relative(path):
     return path.relative_to(ROOT).as_posix()
 
 
-def per_file(files):
-    return pytest.mark.parametrize("path", files, ids=relative)
-
-
 def check(complaints):
     complaints = list(complaints)
     assert not complaints, "\n" + "\n".join(complaints)
+
+
+def in_files(files, complaints_of):
+    "The complaints of many files, each with its file's name."
+    return [f"{relative(file)}: {complaint}" for file in files for complaint in complaints_of(file)]
 
 
 def parse(path):
@@ -45,48 +43,40 @@ def parse(path):
 # Imports
 
 
-def imported(tree):
-    "Dotted names of what `tree` imports at any depth; a relative import counts from `timemoe_lab`."
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(part for part in ("timemoe_lab" if node.level else "", node.module or "") if part)
-            yield from (f"{base}.{name.name}" for name in node.names)
+def lint_imports(folder):
+    lint = [Path(sys.executable).with_name("lint-imports"), "--config", ROOT / "pyproject.toml", "--no-cache"]
+    return subprocess.run(
+        lint, cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)}, capture_output=True, text=True
+    )
 
 
-def wrong_imports(path, numbers):
-    for name in imported(parse(path)):
-        package, _, rest = name.partition(".")
-        module = rest.partition(".")[0]
-        if package == "timemoe_lab" and not numbers.get(module, 99) < numbers[path.stem]:
-            yield f"imports {name}: no module with a smaller number"
-        if package in PICTURES and path.stem not in DRAWING:
-            yield f"imports {package}: only view and its neighbours of 11 may"
-
-
-@per_file(MODULES)
-def test_imports_go_from_higher_to_lower_numbers(path):
-    check(wrong_imports(path, NUMBERS))
+def test_imports_go_from_higher_to_lower_numbers():
+    found = lint_imports(ROOT)
+    assert found.returncode == 0, found.stdout[-4000:]
 
 
 @pytest.mark.parametrize(
-    "source, complaints",
+    "module, source",
     [
-        ("from .config import InputError", 0),
-        ("from . import config", 0),
-        ("import timemoe_lab.config as config", 0),
-        ("def late():\n    from .store import Store", 1),
-        ("from timemoe_lab import store", 1),
-        ("from .signals import Recording", 1),
-        ("from .unknown import x", 1),
-        ("import matplotlib.pyplot as plt", 1),
+        ("data/store.py", "def late():\n    from timemoe_lab.model.moe import MoE"),  # a wing above
+        ("data/recording.py", "from .store import Store"),  # a room above
+        ("detect/score.py", "from ..train.step import Step"),  # wings that don't know each other
+        ("agent/state.py", "import matplotlib"),
     ],
 )
-def test_an_arrow_the_wrong_way_is_caught(source, complaints, tmp_path):
-    module = tmp_path / "signals.py"
-    module.write_text(source)
-    assert len(list(wrong_imports(module, {"config": 0, "signals": 1, "store": 4}))) == complaints
+def test_an_arrow_the_wrong_way_is_caught(module, source, tmp_path):
+    shutil.copytree(ROOT / "timemoe_lab", tmp_path / "timemoe_lab", ignore=shutil.ignore_patterns("__pycache__"))
+    with open(tmp_path / "timemoe_lab" / module, "a") as file:
+        file.write(f"\n\n{source}\n")
+    found = lint_imports(tmp_path)
+    assert found.returncode == 1 and Path(module).stem in found.stdout.partition("BROKEN")[2]
+
+
+def test_the_layers_are_those_of_the_notebooks():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for wing in sorted({n.parent.name for n in NOTEBOOKS} - {"nbs"}):
+        rooms = [n.stem[3:] for n in NOTEBOOKS if n.parent.name == wing]
+        assert f"layers = {json.dumps(rooms[::-1])}" in text, wing
 
 
 class WithoutNotebookPackages(PathFinder):
@@ -97,20 +87,20 @@ class WithoutNotebookPackages(PathFinder):
         return None if name.partition(".")[0] in NOTEBOOK_PACKAGES else super().find_spec(name, path, target)
 
 
-def import_without_notebook_packages(package, modules):
+def import_without_notebook_packages(modules):
     "Errors by module; runs in a process of its own."
     sys.meta_path = [WithoutNotebookPackages if finder is PathFinder else finder for finder in sys.meta_path]
     errors = {}
     for module in modules:
         try:
-            __import__(f"{package}.{module}")
+            __import__(module)
         except ImportError as error:
             errors[module] = str(error)
     return errors
 
 
-def bare_imports(folder, package, modules):
-    call = f"test_rules.import_without_notebook_packages({package!r}, {modules!r})"
+def bare_imports(folder, modules):
+    call = f"test_rules.import_without_notebook_packages({modules!r})"
     path = os.pathsep.join([str(folder), str(Path(__file__).parent)])
     script = f"import sys, json, test_rules; print(json.dumps({call}))"
     run = subprocess.run([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE)
@@ -118,32 +108,61 @@ def bare_imports(folder, package, modules):
     return json.loads(run.stdout.splitlines()[-1])
 
 
-@pytest.fixture(scope="module")
-def bare_errors():
-    return bare_imports(ROOT, "timemoe_lab", [path.stem for path in MODULES if path.stem not in DRAWING])
-
-
-@per_file([path for path in MODULES if path.stem not in DRAWING])
-def test_module_needs_no_notebook_package(path, bare_errors):
-    assert path.stem not in bare_errors
-
-
-def test_a_module_that_needs_a_notebook_package_is_caught(tmp_path):
-    (tmp_path / "madeup").mkdir()
-    (tmp_path / "madeup/draws.py").write_text("import matplotlib")
-    (tmp_path / "madeup/counts.py").write_text("import numpy")
-    assert list(bare_imports(tmp_path, "madeup", ["draws", "counts"])) == ["draws"]
+def test_what_does_not_draw_needs_no_notebook_package(tmp_path):
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in MODULES]
+    assert not bare_imports(ROOT, [name for name in names if not name.startswith("timemoe_lab.view")])
+    (tmp_path / "draws.py").write_text("import matplotlib")
+    (tmp_path / "counts.py").write_text("import numpy")
+    assert list(bare_imports(tmp_path, ["draws", "counts"])) == ["draws"]
 
 
 # Code
 
 
-def lengthy_functions(path, longest=40):
+def lengthy_functions(path):
     for node in ast.walk(parse(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = node.end_lineno - node.lineno + 1
-            if lines > longest:
-                yield f"line {node.lineno}: {node.name} has {lines} lines; at most {longest}"
+            if lines > LONGEST:
+                yield f"line {node.lineno}: {node.name} has {lines} lines; at most {LONGEST}"
+
+
+def calls(node):
+    return any(isinstance(part, ast.Call) for part in ast.walk(node))
+
+
+def is_truth(node):
+    "Whether an expression is true or false by its form."
+    named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    truth = named and node.func.id in ("bool", "any", "all", "isinstance", "callable")
+    return truth or isinstance(node, ast.Compare | ast.BoolOp) or getattr(node, "op", None).__class__ is ast.Not
+
+
+def is_text(node):
+    return isinstance(node, ast.JoinedStr | ast.List) or isinstance(getattr(node, "value", None), str)
+
+
+def packed_lines(path):
+    "Lines that do more than one thing."
+    for node in ast.walk(parse(path)):
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Tuple)
+            and isinstance(node.value, ast.Tuple)
+        ):
+            n = len(node.value.elts)
+            if n > 2 or calls(node):
+                yield f"line {node.lineno}: {n} assignments in one; a line each"
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+            sides = ((node.left, node.right), (node.right, node.left))
+            if any(is_text(text) and (is_truth(truth) or isinstance(truth, ast.Name)) for text, truth in sides):
+                yield f"line {node.lineno}: a text or list times a truth; write the condition"
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id[0].isupper():
+            if any(isinstance(argument, ast.Starred) for argument in node.args):
+                yield f"line {node.lineno}: * into {node.func.id}; name the fields"
+        elif isinstance(node, ast.comprehension | ast.For) and isinstance(node.iter, ast.Tuple | ast.List):
+            if len(node.iter.elts) == 1 and not isinstance(node.iter.elts[0], ast.Starred):
+                yield f"line {node.iter.lineno}: a loop of one; assign"
 
 
 def pickles(path):
@@ -166,35 +185,44 @@ def wide_lines(text):
             yield f"line {number} has {len(line)} columns: {line[:60]}..."
 
 
-@per_file(MODULES)
-def test_no_function_is_over_40_lines(path):
-    check(lengthy_functions(path))
+def more_than_hands_on(path):
+    "What a wing's `__init__.py` does besides handing on its names."
+    tree = parse(path)
+    names = [name.asname or name.name for node in tree.body if isinstance(node, ast.ImportFrom) for name in node.names]
+    for node in tree.body:
+        doc = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        handed = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        if not (doc or isinstance(node, ast.ImportFrom) or handed):
+            yield f"line {node.lineno}: it defines something"
+        if handed and sorted(ast.literal_eval(node.value)) != sorted(names):
+            yield f"line {node.lineno}: __all__ is not what it imports"
 
 
-@per_file(MODULES)
-def test_nothing_is_pickled(path):
-    check(pickles(path))
+def code_complaints(path):
+    for complaints_of in (lengthy_functions, packed_lines, pickles):
+        yield from complaints_of(path)
 
 
-@per_file([*MODULES, *sorted(ROOT.glob("tests/**/*.py")), ROOT / "setup.py"])
-def test_no_line_is_over_120_columns(path):
-    check(wide_lines(path.read_text(encoding="utf-8")))
+def test_code_keeps_the_rules():
+    check(in_files(MODULES, code_complaints))
 
 
-def test_init_is_empty():
-    assert (ROOT / "timemoe_lab/__init__.py").read_bytes() == b""
+def test_no_line_is_over_120_columns():
+    files = [*MODULES, *sorted(ROOT.glob("tests/**/*.py")), ROOT / "setup.py"]
+    check(in_files(files, lambda path: wide_lines(path.read_text(encoding="utf-8"))))
 
 
-@pytest.mark.parametrize("lines, complaints", [(40, 0), (41, 1)])
-def test_a_long_function_is_caught(lines, complaints, tmp_path):
-    module = tmp_path / "long.py"
-    module.write_text("class C:\n    def long(self):\n" + "        x = 1\n" * (lines - 1))
-    assert len(list(lengthy_functions(module))) == complaints
+def test_a_wing_hands_on_its_names_and_defines_nothing():
+    wings = sorted(ROOT.glob("timemoe_lab/*/__init__.py"))
+    assert len(wings) == 7 and (ROOT / "timemoe_lab/__init__.py").read_bytes() == b""
+    check(in_files(wings, more_than_hands_on))
 
 
 @pytest.mark.parametrize(
     "source, complaints",
     [
+        ("class C:\n    def f(self):\n" + "        x = 1\n" * 49, 0),
+        ("class C:\n    def f(self):\n" + "        x = 1\n" * 50, 1),
         ("import numpy as np\nnp.load('x.npy', allow_pickle=False)  # never a pickle", 0),
         ("import pickle", 1),
         ("from pickle import loads", 1),
@@ -202,12 +230,38 @@ def test_a_long_function_is_caught(lines, complaints, tmp_path):
         ("torch.load('x.pt', weights_only=True)", 1),
         ("from torch import load", 1),
         ("np.load('x.npy', allow_pickle=True)", 1),
+        ("a, b = b, a", 0),
+        ("a, b = f(x)", 0),
+        ("a, b = f(x), y", 1),
+        ("a, b, c = 1, 2, 3", 1),
+        ("line = 'x' * 3", 0),
+        ("lines = [line] * n_lines()", 0),
+        ("line = 'x' * (n > 1)", 1),
+        ("line = f'{x}' * bool(x)", 1),
+        ("lines = [line] * shown", 1),
+        ("point = Point(*found)", 1),
+        ("found = f(*found)", 0),
+        ("x = [y for y in (f(x),)]", 1),
+        ("x = [y for y in (f(x), x)]", 0),
     ],
 )
-def test_a_pickle_is_caught(source, complaints, tmp_path):
-    module = tmp_path / "pickled.py"
+def test_code_that_breaks_a_rule_is_caught(source, complaints, tmp_path):
+    module = tmp_path / "module.py"
     module.write_text(source)
-    assert len(list(pickles(module))) == complaints
+    assert len(list(code_complaints(module))) == complaints
+
+
+@pytest.mark.parametrize(
+    "source, complaints",
+    [
+        ('"Doc."\nfrom .a import b\n__all__ = ["b"]', 0),
+        ("from .a import b\n__all__ = []", 1),
+        ("def f():\n    return 1", 1),
+    ],
+)
+def test_an_init_that_does_more_is_caught(source, complaints, tmp_path):
+    (tmp_path / "__init__.py").write_text(source)
+    assert len(list(more_than_hands_on(tmp_path / "__init__.py"))) == complaints
 
 
 def test_a_wide_line_is_caught():
@@ -229,6 +283,9 @@ def flags(cell):
     return {match[1]: match[2].strip() for match in found if match}
 
 
+FIRST_ROOM = 90  # notebooks from here on export nothing
+
+
 def wrong_beginning(number, name, cells):
     first = source(cells[0]).splitlines()
     if cells[0]["cell_type"] != "markdown" or not re.match(r"# \S", first[0]):
@@ -240,8 +297,8 @@ def wrong_beginning(number, name, cells):
         if lines > 12:
             yield f"an opening markdown cell of {lines} lines; at most 12"
     modules = [flags(cell)["default_exp"] for cell in cells if "default_exp" in flags(cell)]
-    if modules != ([name] if number < 20 else []):
-        yield f"default_exp {modules}; expected the notebook's own name, once, below 20 and none from 20 on"
+    if modules != ([name] if number < FIRST_ROOM else []):
+        yield f"default_exp {modules}; expected its wing and name, once, below 90 and none from 90 on"
     if cells[-1]["cell_type"] != "markdown":
         yield "the last cell is no markdown"
 
@@ -266,10 +323,23 @@ def wrong_cells(number, cells):
         exports = {"export", "exports", "exporti", "exportd"} & set(flags(cell))
         if exports and len(lines) > (80 if one_class(source(cell)) else 60):
             yield f"{where}: a definition of {len(lines)} lines; at most 60, or 80 for one class"
-        if number >= 20 and (exports or any(re.match(r"(async )?def |class ", line) for line in lines)):
+        if number >= FIRST_ROOM and (exports or any(re.match(r"(async )?def |class ", line) for line in lines)):
             yield f"{where}: a room defines nothing; that belongs in view"
+    yield from wrong_rhythm(cells)
     ids = [cell["id"] for cell in cells]
     yield from (f"cell {name}: the id stands twice" for name in sorted({name for name in ids if ids.count(name) > 1}))
+
+
+def wrong_rhythm(cells):
+    "Definitions without an example between them, and markdown that says nothing."
+    exported = 0
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exported = exported + 1 if "export" in flags(cell) else 0
+            if exported == 6:
+                yield f"cell {cell['id']}: the sixth exported cell in a row; an example before it"
+        elif len(source(cell).split()) < 5:
+            yield f"cell {cell['id']}: markdown of {len(source(cell).split())} words"
 
 
 def wrong_outputs(notebook):
@@ -287,17 +357,20 @@ def wrong_notebook(path):
     notebook = json.loads(path.read_text(encoding="utf-8"))
     if not re.fullmatch(r"\d\d_[a-z_]+", path.stem):
         yield "the name is not two digits and a word"
-    number, name, cells = int(path.stem[:2]), path.stem[3:], notebook["cells"]
-    yield from wrong_beginning(number, name, cells)
+    number = int(path.stem[:2])
+    cells = notebook["cells"]
+    wing = "" if path.parent.name == "nbs" else f"{path.parent.name}."
+    yield from wrong_beginning(number, wing + path.stem[3:], cells)
     yield from wrong_cells(number, cells)
     yield from wrong_outputs(notebook)
     if path.stat().st_size >= 300_000:
         yield f"{path.stat().st_size} bytes; under 300 kB"
 
 
-@per_file(NOTEBOOKS)
-def test_notebook_keeps_the_shape(path):
-    check(wrong_notebook(path))
+def test_notebooks_keep_the_shape_and_every_number_stands_once():
+    check(in_files(NOTEBOOKS, wrong_notebook))
+    numbers = [notebook.stem[:2] for notebook in NOTEBOOKS]
+    assert len(set(numbers)) == len(numbers) > 40
 
 
 def markdown(name, text):
@@ -314,19 +387,24 @@ def write_notebook(path, cells, **metadata):
     return path
 
 
+def made(folder):
+    (folder / "data").mkdir()
+    return folder / "data/14_motor.ipynb"
+
+
 def good_cells():
     return [
         markdown("title", "# Motor\n> The seven classes."),
-        code("exp", "#| default_exp motor"),
-        markdown("why", "Because."),
+        code("exp", "#| default_exp data.motor"),
+        markdown("why", "Because a motor is not a sine."),
         code("motor-def", "#| export\ndef motor():\n    return 1"),
         code("motor-plot", "motor()", **{"text/plain": ["1"], "image/png": base64.b64encode(b"png").decode()}),
-        markdown("limits", "None."),
+        markdown("limits", "**Limits.** It has no bearings. Next: nothing."),
     ]
 
 
 def test_a_good_notebook_passes(tmp_path):
-    assert not list(wrong_notebook(write_notebook(tmp_path / "02_motor.ipynb", good_cells())))
+    assert not list(wrong_notebook(write_notebook(made(tmp_path), good_cells())))
 
 
 @pytest.mark.parametrize(
@@ -335,8 +413,8 @@ def test_a_good_notebook_passes(tmp_path):
         (0, code("title", "# Motor\n> The seven classes."), "no `# Title`"),
         (0, markdown("title", "# Motor"), "no `> promise`"),
         (1, code("exp", "1"), "default_exp"),
-        (1, code("exp", "#| default_exp engine"), "default_exp"),
-        (2, markdown("why", "Because.\n" * 13), "at most 12"),
+        (1, code("exp", "#| default_exp data.engine"), "default_exp"),
+        (2, markdown("why", "Because it is so long.\n" * 13), "at most 12"),
         (3, code("0a1b2c3d", "1"), "words"),
         (3, code("deadbeef-0123-4567-89ab-cdef01234567", "1"), "words"),
         (3, code("Motor_Def", "1"), "words"),
@@ -348,24 +426,30 @@ def test_a_good_notebook_passes(tmp_path):
         (4, code("motor-plot", "1", **{"text/html": "<script>1</script>"}), "saved output"),
         (4, code("motor-plot", "1", **{"image/png": "A" * 300_000}), "300 kB"),
         (5, code("limits", "1"), "last cell"),
+        (2, markdown("why", "Its parts."), "markdown of 2 words"),
     ],
 )
 def test_a_fault_in_a_notebook_is_caught(index, cell, complaint, tmp_path):
     cells = good_cells()
     cells[index] = cell
-    (found,) = wrong_notebook(write_notebook(tmp_path / "02_motor.ipynb", cells))
+    (found,) = wrong_notebook(write_notebook(made(tmp_path), cells))
     assert complaint in found
 
 
+def test_a_run_of_definitions_is_caught():
+    cells = [code(f"def-{i}", f"#| export\nx{i} = {i}") for i in range(6)]
+    assert len(list(wrong_rhythm(cells))) == 1 and not list(wrong_rhythm(cells[:5]))
+
+
 def test_saved_widget_state_is_caught(tmp_path):
-    notebook = write_notebook(tmp_path / "02_motor.ipynb", good_cells(), widgets={})
+    notebook = write_notebook(made(tmp_path), good_cells(), widgets={})
     assert list(wrong_notebook(notebook)) == ["saved widget state"]
 
 
 @pytest.mark.parametrize("text", ["#| export\nx = 1", "def helper():\n    return 1"])
 def test_a_room_that_defines_something_is_caught(text, tmp_path):
     cells = [good_cells()[0], code("panel", text), good_cells()[-1]]
-    (found,) = wrong_notebook(write_notebook(tmp_path / "21_threshold.ipynb", cells))
+    (found,) = wrong_notebook(write_notebook(tmp_path / "91_threshold.ipynb", cells))
     assert "belongs in view" in found
 
 
@@ -388,9 +472,8 @@ def machine_paths(path):
     return re.findall(r"(?<![\w.~$}])/(?:home|work|root|opt|Users)/[^\s\"']*", text)
 
 
-@per_file(list(own_files(ROOT)))
-def test_no_path_of_a_machine_stands_in_a_file(path):
-    check(machine_paths(path))
+def test_no_path_of_a_machine_stands_in_a_file():
+    check(in_files(own_files(ROOT), machine_paths))
 
 
 @pytest.mark.parametrize("folder, complaints", [("home", 1), ("work", 1), ("root", 1), ("opt", 1), ("etc", 0)])

@@ -27,6 +27,9 @@ from .files import InputError, turn
 from .run.folder import RunFolder, code_hash, start_run
 from .train.loop import detach_training, train
 
+# %% ../nbs/81_demo.ipynb #demo-def
+DEMO_CAMPAIGN = "--classes 0-6 --freqs 60 --loads 100 --reps 4 --healthy-reps 12 --seconds 3 --switched 0.8,2.0"
+
 # %% ../nbs/81_demo.ipynb #small-run-def
 def small_run(
     cache: Path | str | None = None,  # folder; None: the user's cache
@@ -94,6 +97,3 @@ def small_training(
     run = start_run(folder / "run", store, config)
     detach_training(run, store.path, minutes=minutes)
     return run
-
-# %% ../nbs/81_demo.ipynb #demo-def-demo
-DEMO_CAMPAIGN = "--classes 0-6 --freqs 60 --loads 100 --reps 4 --healthy-reps 12 --seconds 3 --switched 0.8,2.0"
