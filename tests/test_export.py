@@ -27,8 +27,8 @@ def contents(tree):
     return {str(file.relative_to(tree)): file.read_bytes() for file in files if file.is_file()}
 
 
-def drift(tree, scratch, monkeypatch):
-    "Names of the files of `tree` that a fresh export and clean would add, remove or change; `tree` stays as it is."
+def exported(tree, scratch, monkeypatch):
+    "A copy of `tree`, exported and cleaned afresh."
     fresh = copy_sources(tree, scratch)
     for module in fresh.glob("timemoe_lab/**/*.py"):
         if module.name != "__init__.py":
@@ -38,7 +38,12 @@ def drift(tree, scratch, monkeypatch):
     monkeypatch.chdir(fresh)
     nbdev_export()
     nbdev_clean()
-    old, new = contents(tree), contents(fresh)
+    return fresh
+
+
+def drift(tree, scratch, monkeypatch):
+    "Names of the files of `tree` that a fresh export and clean would add, remove or change; `tree` stays as it is."
+    old, new = contents(tree), contents(exported(tree, scratch, monkeypatch))
     widgets = {name for name, text in old.items() if name.endswith(".ipynb") and WIDGET.encode() in text}
     return widgets | {name for name in old | new if old.get(name) != new.get(name)}
 
@@ -51,31 +56,29 @@ def test_the_package_is_what_the_notebooks_export(tmp_path, monkeypatch):
 # Each check has to be able to fail: below, the fault is made in a copy and has to be named.
 
 
+NOTEBOOK, MODULE = "nbs/data/10_recording.ipynb", "timemoe_lab/data/recording.py"
+
+
 @pytest.fixture
-def copy(tmp_path):
-    (tmp_path / "copy").mkdir()
-    return copy_sources(ROOT, tmp_path / "copy")
-
-
-def first_notebook(tree):
-    "A small one, of a wing."
-    return sorted(tree.glob("nbs/data/1*.ipynb"))[0]
-
-
-def first_module(tree):
-    return f"timemoe_lab/data/{first_notebook(tree).stem[3:]}.py"
+def copy(tmp_path, monkeypatch):
+    "The repository with one notebook and its module."
+    one = tmp_path / "one"
+    for name in (NOTEBOOK, "timemoe_lab/__init__.py", "timemoe_lab/data/__init__.py", "pyproject.toml"):
+        (one / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, one / name)
+    return exported(one, tmp_path / "copy", monkeypatch)
 
 
 def edit_notebook(path, change):
     "Applies `change` to the notebook and its first exported cell, and writes it the way nbdev does."
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    exported = next(cell for cell in notebook["cells"] if "".join(cell["source"]).startswith("#| export\n"))
-    change(notebook, exported)
+    first = next(cell for cell in notebook["cells"] if "".join(cell["source"]).startswith("#| export\n"))
+    change(notebook, first)
     path.write_text(json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def test_a_hand_edit_of_a_module_is_caught(copy, tmp_path, monkeypatch):
-    edited = {first_module(copy), "timemoe_lab/_modidx.py"}
+    edited = {MODULE, "timemoe_lab/_modidx.py"}
     for name in edited:
         with open(copy / name, "a", encoding="utf-8") as file:
             file.write("by_hand = 1\n")
@@ -83,19 +86,18 @@ def test_a_hand_edit_of_a_module_is_caught(copy, tmp_path, monkeypatch):
 
 
 def test_a_module_without_a_notebook_is_caught(copy, tmp_path, monkeypatch):
-    shutil.copy(copy / first_module(copy), copy / "timemoe_lab/data/leftover.py")
+    shutil.copy(copy / MODULE, copy / "timemoe_lab/data/leftover.py")
     assert "timemoe_lab/data/leftover.py" in drift(copy, tmp_path / "fresh", monkeypatch)
 
 
 def test_a_notebook_without_its_module_is_caught(copy, tmp_path, monkeypatch):
-    name = first_module(copy)
-    (copy / name).unlink()
-    assert name in drift(copy, tmp_path / "fresh", monkeypatch)
+    (copy / MODULE).unlink()
+    assert MODULE in drift(copy, tmp_path / "fresh", monkeypatch)
 
 
 def test_an_edit_that_was_not_exported_is_caught(copy, tmp_path, monkeypatch):
-    edit_notebook(first_notebook(copy), lambda notebook, cell: cell["source"].append("\nUNEXPORTED = 1"))
-    assert first_module(copy) in drift(copy, tmp_path / "fresh", monkeypatch)
+    edit_notebook(copy / NOTEBOOK, lambda notebook, cell: cell["source"].append("\nUNEXPORTED = 1"))
+    assert MODULE in drift(copy, tmp_path / "fresh", monkeypatch)
 
 
 def count_execution(notebook, cell):
@@ -136,8 +138,7 @@ def keep_address(notebook, cell):
     ],
 )
 def test_a_dirty_notebook_is_caught(soil, copy, tmp_path, monkeypatch):
-    name = str(first_notebook(copy).relative_to(copy))
-    edit_notebook(copy / name, lambda notebook, cell: None)
-    assert name not in drift(copy, tmp_path / "before", monkeypatch)
-    edit_notebook(copy / name, soil)
-    assert name in drift(copy, tmp_path / "after", monkeypatch)
+    edit_notebook(copy / NOTEBOOK, lambda notebook, cell: None)
+    assert NOTEBOOK not in drift(copy, tmp_path / "before", monkeypatch)
+    edit_notebook(copy / NOTEBOOK, soil)
+    assert NOTEBOOK in drift(copy, tmp_path / "after", monkeypatch)

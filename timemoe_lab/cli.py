@@ -966,8 +966,8 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, run: Callable[[argparse.Namespace], dict], *shared: str) -> argparse.ArgumentParser:
-        about = run.__doc__.replace("%", "%%")  # argparse formats it
-        command = commands.add_parser(name, help=about, description=about)
+        about = run.__doc__.replace("%", "%%")  # argparse formats this one
+        command = commands.add_parser(name, help=about, description=run.__doc__)
         command.set_defaults(run_command=run)
         for option in (*shared, "json"):
             command.add_argument(f"--{option}", **_SHARED[option])

@@ -100,9 +100,10 @@ class OperatingPoint(Mapping):
     def to_json(self) -> dict:
         "The content of operating_point.json."
         known = {f.name: getattr(self, f.name) for f in fields(self)} | {"rows": {k: vars(t) for k, t in self.rows.items()}}
-        found = {"kind": "timemoe_lab operating point", "comparison": ">="}
-        found |= {name: known[name] for name in POINT if known[name] not in (None, {})}
-        found |= {"validation": self.validation} if self.checkpoint else {}
+        known |= {"kind": "timemoe_lab operating point", "comparison": ">="}
+        found = {name: known[name] for name in POINT if known[name] not in (None, {})}
+        if self.checkpoint:
+            found["validation"] = self.validation  # None says that nothing was labelled
         return found | {name: known[name] for name in BY_HAND if self.author}
 
     @classmethod
@@ -138,8 +139,8 @@ class OperatingPoint(Mapping):
         return len(self.to_json())
 
 
-POINT = ("checkpoint", "profile_sha256", "mode", "threshold", "window_threshold", "window_s", "recording_threshold")
-POINT += ("metric", "split", "confusion", "n_healthy", "promised_recording_fpr", "scores_sha256", "rows")
+POINT = ("kind", "checkpoint", "profile_sha256", "mode", "comparison", "threshold", "window_threshold", "window_s")
+POINT += ("recording_threshold", "metric", "split", "confusion", "n_healthy", "promised_recording_fpr", "scores_sha256", "rows")
 BY_HAND = ("author", "beta", "before")
 OF_A_RUN = ("checkpoint", "profile_sha256", "mode", "split", "rows", "validation", "threshold", "window_threshold")
 OF_A_RUN += ("recording_threshold",)
