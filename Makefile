@@ -53,4 +53,5 @@ lab: .venv/dev.stamp
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .ruff_cache
-	rm -rf tests/browser/screenshots/*.png nbs/.ipynb_checkpoints $(wildcard */__pycache__ tests/*/__pycache__)
+	rm -rf tests/browser/screenshots/*.png
+	find nbs tests timemoe_lab -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
