@@ -24,7 +24,7 @@ from .detect.evaluate import evaluate
 from .detect.scorer import open_scorer
 from .files import InputError, turn
 from .run.folder import RunFolder, code_hash, start_run
-from .train.loop import train
+from .train.loop import detach_training, train
 from .view.panel import STATIC
 
 # %% ../nbs/81_demo.ipynb #small-run-def
@@ -81,7 +81,7 @@ def small_training(
     config = replace(config, train=recipe, agent=replace(config.agent, every_steps=50))
     store = write_store(folder / "store", read_folder(sample), where=str(sample))
     run = start_run(folder / "run", store, config)
-    train(run, store, detach=True, minutes=minutes)
+    detach_training(run, store.path, minutes=minutes)
     return run
 
 # %% ../nbs/81_demo.ipynb #demo-def-demo
