@@ -15,6 +15,13 @@ from timemoe_lab.data.recording import Recording
 from timemoe_lab.run.folder import start_run
 from timemoe_lab.train.loop import train
 
+CLOCK = {"time", "tokens_per_s", "waiting", "memory_mb", "trained_s"}  # what a repeated run need not repeat
+
+
+def clockless(run):
+    "The events of a run, without what the clock and the machine say."
+    return [{k: v for k, v in e.to_json().items() if k not in CLOCK} for e in run.events()]
+
 
 @pytest.fixture(scope="session")
 def raw(tmp_path_factory) -> Path:

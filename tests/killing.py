@@ -26,7 +26,10 @@ class Points:
     "Counts the points that a command passes, and sends it a signal at one of them."
 
     def __init__(self, at, number, report):
-        self.at, self.number, self.report, self.n = at, number, report, 0
+        self.at = at
+        self.number = number
+        self.report = report
+        self.n = 0
 
     def __call__(self, *_):
         self.n += 1
@@ -58,7 +61,8 @@ def half(path, data, point):
 
 
 def half_a_line(log, real, point):
-    waiting, log._waiting = log._waiting, log._waiting[: len(log._waiting) // 2]
+    waiting = log._waiting
+    log._waiting = waiting[: len(waiting) // 2]
     file = log.path / "events.jsonl"
     size = file.stat().st_size if file.exists() else 0
     real(log)
@@ -86,7 +90,8 @@ def command(job, report):
 
 def main():
     for line in sys.stdin:
-        job, folder = json.loads(line), pathlib.Path(sys.argv[1])
+        job = json.loads(line)
+        folder = pathlib.Path(sys.argv[1])
         report = folder / "report"
         report.write_text("")
         pid = os.fork()

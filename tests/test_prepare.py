@@ -374,8 +374,10 @@ def test_training_windows_are_those_of_the_specification(lengths, window, stride
     n = len(order.epoch(0))
     if not n:
         return
-    x, valid, position = order.take((0, 0), n)
-    assert position == (1, 0) and x.shape == valid.shape == (n, window + 1) and valid[:, 1:].any(axis=1).all()
+    batch = order.take((0, 0), n)
+    x = batch.windows
+    valid = batch.valid
+    assert batch.position == (1, 0) and x.shape == valid.shape == (n, window + 1) and valid[:, 1:].any(axis=1).all()
     rows = {float(r[0]): (r, v) for s in series for r, v in zip(s.x, s.valid)}
     for seen, ok in zip(x, valid):
         whole, known = next(rows[k] for k in sorted(rows, reverse=True) if k <= seen[0])
@@ -465,8 +467,8 @@ def test_no_sample_crosses_splits(tmp_path, seed):
     order, _ = training_data(run, store)
     scale, seen = frame_of(run).scale, set()
     for epoch in range(3):
-        x, valid, _ = order.take((epoch, 0), len(order.epoch(epoch)))
-        ids = np.rint(scale.invert(x.reshape(1, -1))[0][valid.ravel()])
+        batch = order.take((epoch, 0), len(order.epoch(epoch)))
+        ids = np.rint(scale.invert(batch.windows.reshape(1, -1))[0][batch.valid.ravel()])
         seen |= set((ids // 600).astype(int))
     owner = {float(store.signal(i)[0, 0]) // 600: store.entries[i].split for i in range(14)}
     assert {owner[i] for i in seen} == {"train"} and len(seen) == len(store.members("train"))
@@ -489,7 +491,7 @@ def test_faults_and_labels_never_touch_scale_training_or_profile(tmp_path, mixed
     assert held_back and stores[0].scale == stores[1].scale and stores[0].virtual_scale == stores[1].virtual_scale
     config = replace(tiny(), data=replace(tiny().data, virtual=True))
     runs = [start_run(tmp_path / f"run{i}", s, config) for i, s in enumerate(stores)]
-    windows = [training_data(run, s)[0].take((0, 0), 64)[0] for run, s in zip(runs, stores)]
+    windows = [training_data(run, s)[0].take((0, 0), 64).windows for run, s in zip(runs, stores)]
     assert np.array_equal(*windows)
     model = TimeMoE(config.model, seed=0).eval()
     found = [calibrate(model, s, frame=frame_of(run), config=config) for run, s in zip(runs, stores)]

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import clockless
 from safetensors.torch import load_file
 
 from timemoe_lab.agent.heartbeat import beat
@@ -23,14 +25,18 @@ from timemoe_lab.data.prepare import Normalised, normalise
 from timemoe_lab.files import Bar, InputError, UsageError, read_json
 from timemoe_lab.model.device import numerics
 from timemoe_lab.model.moe import load_balancing_loss
-from timemoe_lab.model.timemoe import TimeMoE
-from timemoe_lab.run.folder import CLOCK, RunFolder, start_run
-from timemoe_lab.train.loop import Ahead, train, warnings_at
+from timemoe_lab.model.timemoe import TimeMoE, read_windows
+from timemoe_lab.records import Beat, Event
+from timemoe_lab.run.folder import RunFolder, start_run, step_of
+from timemoe_lab.train.loop import Ahead, train, training_data, warnings_at
 from timemoe_lab.train.step import (
     BF16AdamW,
     Step,
     WindowOrder,
+    aux_weight,
+    check_machine,
     forecast_loss,
+    learning_rate,
     make_optimizer,
     n_targets,
     round_to_bf16,
@@ -38,8 +44,6 @@ from timemoe_lab.train.step import (
     train_step,
 )
 
-timemoe_room = import_module("timemoe_lab.model.timemoe")
-folder_room = import_module("timemoe_lab.run.folder")
 loop_room = import_module("timemoe_lab.train.loop")
 step_room = import_module("timemoe_lab.train.step")
 
@@ -55,10 +59,6 @@ def recipe(**changes):
 
 def weights_of(run, which="last"):
     return (run.checkpoint(which) / "model.safetensors").read_bytes()
-
-
-def clockless(run):
-    return [{k: v for k, v in e.items() if k not in CLOCK} for e in run.events()]
 
 
 def finished(out, store, config, **how):
@@ -113,7 +113,8 @@ def skewed():
 
 def one_step(windows, valid, size, **changes):
     "What a step on a fresh model measures, and its gradients."
-    config, model = recipe(**changes).train, skewed()
+    config = recipe(**changes).train
+    model = skewed()
     how = {"step": 3, "delta": 1.0, "config": replace(config, clip=1e9), "log": True}
     done = train_step(model, make_optimizer(model, config), split_batch(windows, valid, size), **how)
     return done, {name: p.grad for name, p in model.named_parameters()}
@@ -132,9 +133,12 @@ def test_passes_change_neither_the_loss_nor_the_gradient(size):
 def test_each_pass_is_balanced_by_itself_and_counts_by_its_tokens():
     windows, valid = gappy()
     cut, _ = one_step(windows, valid, 2, aux_weight=0.5)
-    parts, n_tokens, model = [], [], skewed()
+    model = skewed()
+    parts = []
+    n_tokens = []
     for i in range(0, 8, 2):
-        w, v = torch.from_numpy(windows[i : i + 2, :-1]), torch.from_numpy(valid[i : i + 2, :-1])
+        w = torch.from_numpy(windows[i : i + 2, :-1])
+        v = torch.from_numpy(valid[i : i + 2, :-1])
         parts.append(load_balancing_loss(model(w, routing=True).router_logits, top_k=2, valid=v).item())
         n_tokens.append(v.sum().item())
     assert len(set(n_tokens)) == 4
@@ -143,11 +147,15 @@ def test_each_pass_is_balanced_by_itself_and_counts_by_its_tokens():
     assert abs(cut.aux - np.mean(parts)) > 1e-4  # a mean of means would be another number
 
 
+def halvings(run):
+    return [(e.step, e.values["batch"], e.values["accumulation"]) for e in run.events("batch")]
+
+
 # Several processes
 
 
 def launched(n, *arguments, cwd):
-    "The command in n processes that accelerate brings together."
+    "The command in n processes that torchrun starts."
     lab = Path(sys.executable).with_name("timemoe-lab")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n), lab]
     done = subprocess.run([*map(str, command), *map(str, arguments)], cwd=cwd, capture_output=True, text=True)
@@ -157,7 +165,7 @@ def launched(n, *arguments, cwd):
 
 def lossy(run):
     steps = run.events("step")
-    return np.array([[e[k] for k in ("loss", "huber", "aux", "grad_norm")] for e in steps])
+    return np.array([[e.values[k] for k in ("loss", "huber", "aux", "grad_norm")] for e in steps])
 
 
 def test_two_processes_train_as_one_does(store, tmp_path):
@@ -169,7 +177,7 @@ def test_two_processes_train_as_one_does(store, tmp_path):
     assert np.allclose(lossy(two), lossy(one), rtol=1e-5)
     states = [load_file(r.checkpoint("last") / "model.safetensors") for r in (one, two)]
     assert all(torch.allclose(states[0][k], states[1][k], rtol=1e-4, atol=1e-6) for k in states[0])
-    assert [e["step"] for e in two.events("step")] == [1, 10, 12]  # one process writes
+    assert [e.step for e in two.events("step")] == [1, 10, 12]  # one process writes
     assert len(done.stdout.strip().splitlines()) == 1 and json.loads(done.stdout)["run"] == str(tmp_path / "two")
 
 
@@ -179,9 +187,9 @@ def test_a_run_of_two_processes_is_taken_up_by_three_and_by_one(store, tmp_path)
     run = start_run(tmp_path / "run", store, whole.config)
     for n, keep in ((2, 3), (3, 6), (1, 9)):
         launched(n, "resume", run.path, cwd=tmp_path)
-        for path in [p for p in run.checkpoints() if folder_room.step_of(p) > keep]:
+        for path in [p for p in run.checkpoints() if step_of(p) > keep]:
             shutil.rmtree(path)  # as if it had been killed before
-    assert [e["step"] for e in run.events("step")] == list(range(1, 10)) and len(run.events("end")) == 1
+    assert [e.step for e in run.events("step")] == list(range(1, 10)) and len(run.events("end")) == 1
     assert np.allclose(lossy(run), lossy(whole), rtol=1e-4)
 
 
@@ -190,9 +198,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 import torch
-from accelerate.utils import gather
 from timemoe_lab.config import tiny
 from timemoe_lab.data.store import Store
+from timemoe_lab.records import Beat
 from timemoe_lab.run.folder import RunFolder, start_run
 from timemoe_lab.train.loop import train
 from timemoe_lab.train.step import Team
@@ -218,7 +226,7 @@ seen = []
 def heartbeat(model, progress):
     seen.append(progress.step)
     change = {"rule": "for a test", "knob": "delta", "old": progress.delta, "new": 0.5, "author": "agent"}
-    return {"decisions": [change]}
+    return Beat({}, (change,))
 assert train(RunFolder(made), store, heartbeat=heartbeat)
 Path(f"beats{team.rank}").write_text(str(seen))
 team.leave()
@@ -236,13 +244,13 @@ def test_trouble_in_one_process_is_everyones(store, tmp_path, kind):
     run = RunFolder(tmp_path / "run")
     assert [(tmp_path / f"beats{i}").read_text() for i in range(3)] == ["[4]", "[]", "[]"]  # the first one beats
     if kind == "memory":
-        assert [(e["step"], e["batch"], e["accumulation"]) for e in run.events("batch")] == [(1, 2, 12)]
-        assert [e["step"] for e in run.events("step")] == [1, 2, 3, 4]
+        assert halvings(run) == [(1, 2, 12)]
+        assert [e.step for e in run.events("step")] == [1, 2, 3, 4]
         assert read_json(run.checkpoint("last") / "state.json")["batch"] == 2
     else:
         (skip,) = run.events("skip")
-        assert skip["step"] == 2 and len(skip["windows"]) == 8  # of the two passes of that process
-        assert [e["step"] for e in run.events("step")] == [1, 3, 4]
+        assert skip.step == 2 and len(skip.values["windows"]) == 8  # of the two passes of that process
+        assert [e.step for e in run.events("step")] == [1, 3, 4]
 
 
 # Memory that runs out
@@ -258,16 +266,15 @@ def test_trouble_in_one_process_is_everyones(store, tmp_path, kind):
 )
 def test_a_batch_that_does_not_fit_is_halved_and_the_data_stay_the_same(store, tmp_path, monkeypatch, capsys, error):
     expected = finished(tmp_path / "small", store, recipe(batch=4, accumulation=4, checkpoint_every=3))
-    real = timemoe_room.read_windows
 
     def cramped(model, x, valid, **how):
         if len(x) > 4:
             raise error
-        return real(model, x, valid, **how)
+        return read_windows(model, x, valid, **how)
 
     monkeypatch.setattr(step_room, "read_windows", cramped)
     run = finished(tmp_path / "run", store, recipe(batch=16, accumulation=1, checkpoint_every=3))
-    assert [(e["step"], e["batch"], e["accumulation"]) for e in run.events("batch")] == [(1, 8, 2), (1, 4, 4)]
+    assert halvings(run) == [(1, 8, 2), (1, 4, 4)]
     assert "4 passes of 4" in capsys.readouterr().err
     assert weights_of(run) == weights_of(expected)
     others = lambda r: [e for e in clockless(r) if e["event"] != "batch"]
@@ -301,14 +308,14 @@ def test_another_error_of_the_engine_is_not_taken_for_a_lack_of_memory(store, tm
 
 def spoil(monkeypatch, steps, size):
     "Makes the forecasts of these steps infinite, in windows of one pass."
-    real, n_calls = step_room.train_step, []
+    n_calls = []
 
     def spoilt(model, optimizer, passes, **how):
         n_calls.append(how["step"])
         if how["step"] in steps:
             windows, valid = passes[-1]
             passes = [*passes[:-1], (windows * np.float32(1e30), valid)]
-        return real(model, optimizer, passes, **how)
+        return train_step(model, optimizer, passes, **how)
 
     monkeypatch.setattr(loop_room, "train_step", spoilt)
     return n_calls
@@ -323,20 +330,21 @@ def test_a_step_without_a_finite_loss_changes_nothing_and_names_its_windows(stor
         assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
         assert not all(torch.equal(states[1][k], states[2][k]) for k in states[0])
     (skip,) = run.events("skip")
-    assert skip["step"] == 3 and [e["step"] for e in run.events("step")] == [1, 2, 4, 5, 6]
+    assert skip.step == 3 and [e.step for e in run.events("step")] == [1, 2, 4, 5, 6]
     assert read_json(run.checkpoint("3") / "state.json")["skipped"] == 1
     assert read_json(run.checkpoint("4") / "state.json")["skipped"] == 0
-    order, _ = loop_room.training_data(run, store)
-    position = order.take((0, 0), 24)[2]
-    windows = order.take(position, 12)[0][8:]  # the last pass of the third step
+    order, _ = training_data(run, store)
+    position = order.take((0, 0), 24).position
+    windows = order.take(position, 12).windows[8:]  # the last pass of the third step
     recordings = {r.name: r for r in map(store.recording, store.members("train"))}
-    assert len(skip["windows"]) == 4
-    for (name, channel, first), window in zip(skip["windows"], windows):
+    assert len(skip.values["windows"]) == 4
+    for (name, channel, first), window in zip(skip.values["windows"], windows):
         seen = normalise(recordings[name], frame=store.frame(config.data), config=config.data)
         at = first // seen.factor
         assert first % seen.factor == 0  # the first sample, at the raw rate
         assert np.array_equal(seen.x[store.channels.index(channel), at : at + 256], window[:256])
-    err, told = capsys.readouterr().err, "{} {} from sample {}".format(*skip["windows"][0])
+    err = capsys.readouterr().err
+    told = "{} {} from sample {}".format(*skip.values["windows"][0])
     assert "step 3: the loss is" in err and told in err and told in beat_table(run)
 
 
@@ -349,12 +357,12 @@ def test_three_such_steps_in_a_row_end_the_training_with_the_last_good_state(sto
         with pytest.raises(InputError, match="3 steps in a row were left out.*from sample") as error:
             train(run, store)
         assert done == [1, 2, 3, 4, 5, 6, 7] and "\n" not in str(error.value)
-        assert [folder_room.step_of(p) for p in run.checkpoints()] == [4]
+        assert [step_of(p) for p in run.checkpoints()] == [4]
         with pytest.raises(InputError, match="3 steps in a row"):  # it goes on from there and fails again
             train(run, store)
-        assert done[7:] == [5, 6, 7] and [e["step"] for e in run.events("skip")] == [2, 3, 5, 6, 7]
+        assert done[7:] == [5, 6, 7] and [e.step for e in run.events("skip")] == [2, 3, 5, 6, 7]
     assert train(run, store)  # mended
-    assert [e["step"] for e in run.events("step")] == [1, 4, 5, 6, 7, 8, 9]
+    assert [e.step for e in run.events("step")] == [1, 4, 5, 6, 7, 8, 9]
     positions = [read_json(r.checkpoint("last") / "state.json")["position"] for r in (run, whole)]
     assert positions[0] == positions[1]  # what was left out is not read again
 
@@ -362,7 +370,8 @@ def test_three_such_steps_in_a_row_end_the_training_with_the_last_good_state(sto
 @pytest.mark.parametrize("what", ["loss", "norm of the gradient"])
 def test_a_loss_or_gradient_of_exactly_0_is_an_error(what):
     windows, valid = gappy()
-    model, config = TimeMoE(tiny().model, seed=0), recipe(aux_weight=0.0).train
+    model = TimeMoE(tiny().model, seed=0)
+    config = recipe(aux_weight=0.0).train
     if what == "loss":
         windows = np.zeros_like(windows)
     with torch.no_grad():
@@ -384,7 +393,8 @@ def test_no_number_but_a_finite_one_counts(value):
 
 def test_a_gradient_that_overflows_is_no_step_even_with_a_finite_loss(monkeypatch):
     windows, valid = gappy()
-    model, config = TimeMoE(tiny().model, seed=0), recipe().train
+    model = TimeMoE(tiny().model, seed=0)
+    config = recipe().train
     model.heads.weight.register_hook(lambda grad: grad * math.inf)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     how = {"step": 1, "delta": 1.0, "config": config, "log": True}
@@ -397,17 +407,16 @@ def test_a_gradient_that_overflows_is_no_step_even_with_a_finite_loss(monkeypatc
 
 
 def test_an_expert_is_idle_under_one_percent_of_the_tokens():
-    steps = [{"expert_load": [[0.006, 0.494, 0.5], [0.004, 0.0, 0.996]]}] * 2  # of twice as many choices as tokens
-    early = [{"expert_load": [[0.0, 0.5, 0.5]] * 2}] * 2  # the first half of the steps doesn't count
+    step = lambda load: Event("step", 1, 0.0, {"expert_load": load})
+    steps = [step([[0.006, 0.494, 0.5], [0.004, 0.0, 0.996]])] * 2  # of twice as many choices as tokens
+    early = [step([[0.0, 0.5, 0.5]] * 2)] * 2  # the first half of the steps doesn't count
     (said,) = warnings_at({}, early + steps, top_k=2, before={}, now={})
     assert said.startswith("layer 1, expert 0, 1: under 1%")
 
 
 def test_weights_that_stand_still_are_reported_everywhere(store, tmp_path, monkeypatch, capsys):
-    real = step_room.make_optimizer
-
     def forgetful(model, config):
-        optimizer = real(model, config)
+        optimizer = make_optimizer(model, config)
         names = [n for n, _ in model.named_parameters()]
         optimizer.param_groups = [g for g, n in zip(optimizer.param_groups, names) if n != "heads.weight"]
         return optimizer
@@ -417,8 +426,8 @@ def test_weights_that_stand_still_are_reported_everywhere(store, tmp_path, monke
     assert main(["train", str(store.path), "--out", str(out), "--steps", "6"]) == 0
     said = capsys.readouterr()
     text = f"1 of {N_TENSORS} parameters have not moved since the last beat, heads.weight among them"
-    (event,) = [e for e in RunFolder(out).events("warning") if "moved" in e["what"]]
-    assert event["step"] == 6 and text in event["what"]
+    (event,) = [e for e in RunFolder(out).events("warning") if "moved" in e.values["what"]]
+    assert event.step == 6 and text in event.values["what"]
     assert text in said.err and text in said.out and text in beat_table(RunFolder(out))
     assert main(["resume", str(out), "--json"]) == 0
     assert any(text in line for line in json.loads(capsys.readouterr().out)["remarks"])
@@ -427,23 +436,24 @@ def test_weights_that_stand_still_are_reported_everywhere(store, tmp_path, monke
 def test_weights_are_compared_with_those_of_the_last_beat_also_in_a_run_that_goes_on(store, tmp_path, monkeypatch):
     config = recipe(checkpoint_every=3, keep=None)
     config = replace(config, agent=replace(config.agent, every_steps=2))
-    answer = lambda model, progress: {"delta": 1.0, "spread": 0.0 if progress.step == 4 else 1.0}
+    answer = lambda model, progress: Beat({"delta": 1.0, "spread": 0.0 if progress.step == 4 else 1.0})
     run = finished(tmp_path / "run", store, config, heartbeat=answer)
     expected = clockless(run)
     assert not [e for e in expected if e["event"] == "warning" and "moved" in e["what"]]
-    assert [e["step"] for e in run.events("warning") if "every score" in e["what"]] == [4]
+    assert [e.step for e in run.events("warning") if "every score" in e.values["what"]] == [4]
     for path in run.checkpoints()[1:]:
         shutil.rmtree(path)
     monkeypatch.setattr(step_room, "learning_rate", lambda step, config: 0.0)
     assert train(run, store, heartbeat=answer)
-    still = [e["step"] for e in run.events("warning") if f"{N_TENSORS} of {N_TENSORS} parameters" in e["what"]]
+    still = [e.step for e in run.events("warning") if f"{N_TENSORS} of {N_TENSORS} parameters" in e.values["what"]]
     assert still == [4, 6]
 
 
 def test_idle_experts_are_named(store, tmp_path, capsys):
     run = finished(tmp_path / "run", store, recipe())
-    loads = np.array([e["expert_load"] for e in run.events("step")])[3:].mean(axis=0)  # the later half of the steps
-    said = [e["what"] for e in run.events("warning")]
+    late = run.events("step")[3:]  # the later half of the steps
+    loads = np.mean([e.values["expert_load"] for e in late], axis=0)
+    said = [e.values["what"] for e in run.events("warning")]
     idle = {layer: [e for e in range(8) if load[e] * 2 < 0.01] for layer, load in enumerate(loads)}
     assert any(idle.values())
     for layer, experts in idle.items():
@@ -486,7 +496,8 @@ def test_a_bf16_update_is_that_of_adamw_up_to_the_rounding():
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(20_000, generator=generator).to(torch.bfloat16)
     grads = [torch.randn(20_000, generator=generator).to(torch.bfloat16) for _ in range(8)]
-    ours, exact = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.float())
+    ours = torch.nn.Parameter(start.clone())
+    exact = torch.nn.Parameter(start.float())
     how = {"lr": 1e-3, "betas": (0.9, 0.95)}
     both = [
         (BF16AdamW([{"params": [ours], "weight_decay": 20}], seed=0, **how), ours),  # 2 % in a step
@@ -507,11 +518,12 @@ def test_a_bf16_update_is_that_of_adamw_up_to_the_rounding():
 def test_a_run_in_pure_bf16_learns_and_goes_on_to_the_same_bytes(store, tmp_path):
     config = recipe(optimizer="adamw_bf16", steps=30, warmup=5, batch=8, checkpoint_every=25)
     run = finished(tmp_path / "run", store, config)
-    huber = [e["huber"] for e in run.events("step")]
+    huber = [e.values["huber"] for e in run.events("step")]
     assert np.mean(huber[-5:]) < 0.5 * huber[0]
     for name in ("model", "optimizer"):
         assert {t.dtype for t in load_file(run.checkpoint("last") / f"{name}.safetensors").values()} == {torch.bfloat16}
-    expected, events = weights_of(run), clockless(run)
+    expected = weights_of(run)
+    events = clockless(run)
     shutil.rmtree(run.checkpoint("last"))
     assert train(run, store) and weights_of(run) == expected and clockless(run) == events
 
@@ -537,7 +549,7 @@ class Fake8bit(torch.optim.AdamW):
                 state = self.state[p]
                 if not state:
                     state |= {"state1": torch.zeros_like(p, dtype=torch.uint8), "qmap1": self.table, "step": 0}
-                state["step"] += 1
+                state.step += 1
                 state["state1"] += (p.grad > 0).to(torch.uint8)
                 p.data -= group["lr"] * self.table[state["state1"].long()]
 
@@ -561,7 +573,7 @@ def test_what_a_machine_lacks_is_said_before_a_run_is_made(store, tmp_path, caps
     assert not out.exists()
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
     with pytest.raises(UsageError, match="bitsandbytes isn't installed; pip install 'timemoe-lab"):
-        step_room.check_machine(recipe(optimizer="adamw8bit"), torch.device("cuda"))
+        check_machine(recipe(optimizer="adamw8bit"), torch.device("cuda"))
 
 
 # Numerics
@@ -576,7 +588,8 @@ def switches():
 
 
 def test_global_switches_are_set_for_a_block_and_given_back():
-    before, seen = switches(), {}
+    before = switches()
+    seen = {}
     for device in ("cpu", "cuda"):
         for tf32 in (True, False):
             with pytest.raises(KeyError):
@@ -607,7 +620,9 @@ def ramps():
 
 
 def test_the_next_batch_is_made_while_a_step_computes(monkeypatch):
-    order, made, go = ramps(), threading.Semaphore(0), threading.Semaphore(0)
+    order = ramps()
+    made = threading.Semaphore(0)
+    go = threading.Semaphore(0)
     take = order.take
 
     def slow(position, n):
@@ -626,15 +641,13 @@ def test_the_next_batch_is_made_while_a_step_computes(monkeypatch):
         assert made.acquire(timeout=20)  # the second one, too
         second = batches.take()
         go.release()
-    windows, valid, position = take((0, 0), 16)
-    assert np.array_equal(np.concatenate([first.windows, second.windows]), windows)
-    assert np.array_equal(np.concatenate([first.valid, second.valid]), valid)
-    assert (first.start, first.position, second.start, second.position) == ((0, 0), (0, 8), (0, 8), position)
+    both = take((0, 0), 16)
+    assert np.array_equal(np.concatenate([first.windows, second.windows]), both.windows)
+    assert np.array_equal(np.concatenate([first.valid, second.valid]), both.valid)
+    assert (first.start, first.position, second.start, second.position) == ((0, 0), (0, 8), (0, 8), both.position)
 
 
 def test_waiting_for_data_is_measured(monkeypatch):
-    import time
-
     order = ramps()
     take = order.take
     monkeypatch.setattr(order, "take", lambda *given: (time.sleep(0.2), take(*given))[1])
@@ -657,21 +670,23 @@ def test_an_error_in_the_thread_reaches_the_training(store, tmp_path, monkeypatc
 
 
 def test_the_log_streams_and_says_all_that_a_step_measures(store, tmp_path, capsys):
-    run, seen = start_run(tmp_path / "run", store, recipe()), []
+    run = start_run(tmp_path / "run", store, recipe())
+    seen = []
 
     def look(event):
         last = json.loads((run.path / "events.jsonl").read_text().splitlines()[-1])
         seen.append(event)
-        assert {k: v for k, v in last.items() if k not in ("schema", "time")} == json.loads(json.dumps(event))
+        assert last == json.loads(json.dumps(event.to_json()))
 
     assert train(run, store, on_log=look)
-    assert [e["step"] for e in seen if e["event"] == "step"] == [1, 2, 3, 4, 5, 6]
-    for e in (e for e in seen if e["event"] == "step"):
-        assert e["loss"] == pytest.approx(e["huber"] + e["aux_weight"] * e["aux"])
-        assert np.shape(e["expert_load"]) == np.shape(e["gate_mean"]) == (2, 8)
+    steps = [e for e in seen if e.event == "step"]
+    assert [e.step for e in steps] == [1, 2, 3, 4, 5, 6]
+    for found in (e.values for e in steps):
+        assert found["loss"] == pytest.approx(found["huber"] + found["aux_weight"] * found["aux"])
+        assert np.shape(found["expert_load"]) == np.shape(found["gate_mean"]) == (2, 8)
         for name in ("lr", "grad_norm", "gating_balance", "entropy", "tokens_per_s", "memory_mb"):
-            assert e[name] > 0, name
-        assert e["n_dead"] >= 0 and 0 <= e["waiting"] <= 1
+            assert found[name] > 0, name
+        assert found["n_dead"] >= 0 and 0 <= found["waiting"] <= 1
     last = [line for line in capsys.readouterr().err.splitlines() if line.startswith("train: 6/6")]
     assert len(last) == 1 and all(word in last[0] for word in ("s left", "loss 0.", "lr 0.", "tokens/s"))
 
@@ -722,14 +737,15 @@ def test_beats_by_the_hour_are_repeated_at_their_steps(store, tmp_path):
         clock = Hours()
 
         def listen(event):
-            clock.hours += 3.1 * (event["event"] == "step" and event["step"] in jumps)
+            if event.event == "step" and event.step in jumps:
+                clock.hours += 3.1
 
         def answer(model, progress):
             change = {"rule": "a test", "knob": "delta", "old": progress.delta, "author": "agent"}
-            return {"decisions": [change | {"new": deltas.get(progress.step, 0.1)}]}
+            return Beat({}, (change | {"new": deltas.get(progress.step, 0.1)},))
 
         assert train(run, store, heartbeat=answer, on_log=listen, now=clock, like=like)
-        return [e["step"] for e in run.events("beat")]
+        return [e.step for e in run.events("beat")]
 
     whole = start_run(tmp_path / "whole", store, config)
     assert trained(whole, {4, 7}) == [4, 7, 12]
@@ -739,21 +755,23 @@ def test_beats_by_the_hour_are_repeated_at_their_steps(store, tmp_path):
     assert trained(killed, {4, 7}) == [4, 7, 12]
     for path in killed.checkpoints()[1:]:
         shutil.rmtree(path)  # as if killed in writing the checkpoint of the beat at 4
-    assert [folder_room.step_of(p) for p in killed.checkpoints()] == [3]
+    assert [step_of(p) for p in killed.checkpoints()] == [3]
     assert trained(killed, set()) == [4, 7, 12]
     assert clockless(whole) == clockless(again) == clockless(killed)
     assert weights_of(whole) == weights_of(again) == weights_of(killed)
 
 
 def test_a_run_that_a_time_limit_ended_is_repeated_to_the_same_step(store, tmp_path):
-    config, clock = recipe(steps=12), Hours()
+    config = recipe(steps=12)
+    clock = Hours()
     run = start_run(tmp_path / "run", store, config)
 
     def listen(event):
-        clock.hours += 2.0 * (event["event"] == "step" and event["step"] == 5)
+        if event.event == "step" and event.step == 5:
+            clock.hours += 2.0
 
     assert train(run, store, minutes=60, now=clock, on_log=listen)
-    assert run.events("end")[0]["step"] == 5
+    assert run.events("end")[0].step == 5
     again = finished(tmp_path / "again", store, config, like=run)
     assert clockless(again) == clockless(run) and weights_of(again) == weights_of(run)
 
@@ -762,14 +780,16 @@ def test_a_run_that_a_time_limit_ended_is_repeated_to_the_same_step(store, tmp_p
 
 
 def test_the_recipe_of_base_is_the_specifications():
-    t, m, d = base().train, base().model, base().data
+    t = base().train
+    m = base().model
+    d = base().data
     assert (t.lr, t.batch, t.accumulation, t.effective_batch, d.context) == (1e-4, 8, 16, 128, 2048)
     assert (t.delta, t.aux_weight, t.clip, m.router_std, t.checkpoint_every) == (1.0, 0.02, 1.0, 0.01, 2000)
     assert t.warmup > 0 and t.aux_warmup > 0 and t.recompute and t.tf32
     assert (t.optimizer, t.precision, t.deterministic) == ("adamw", "auto", False)
-    rates = [step_room.learning_rate(s, t) for s in (1, t.warmup, (t.warmup + t.steps) // 2, t.steps)]
+    rates = [learning_rate(s, t) for s in (1, t.warmup, (t.warmup + t.steps) // 2, t.steps)]
     assert np.allclose(rates, [1e-4 / t.warmup, 1e-4, (1e-4 + t.lr_min) / 2, t.lr_min])
-    assert step_room.aux_weight(t.aux_warmup // 4, t) == pytest.approx(0.005)
+    assert aux_weight(t.aux_warmup // 4, t) == pytest.approx(0.005)
 
 
 def test_options_reach_the_recipe_of_a_run(store, tmp_path):
@@ -779,7 +799,7 @@ def test_options_reach_the_recipe_of_a_run(store, tmp_path):
     run = RunFolder(out)
     t = run.config.train
     assert (t.steps, t.checkpoint_every, t.deterministic, t.optimizer) == (4, 2, True, "adamw_bf16")
-    assert [folder_room.step_of(p) for p in run.checkpoints()] == [2, 4]
+    assert [step_of(p) for p in run.checkpoints()] == [2, 4]
     with pytest.raises(UsageError, match="precision='fp32'"):
         recipe(optimizer="adamw_bf16", precision="fp32")
 

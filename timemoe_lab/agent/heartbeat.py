@@ -154,7 +154,7 @@ def beat(
     _draw(run, columns, found, figures)
     decisions = decisions_at(run, columns, like)
     del columns["step"]  # the event has it
-    return Beat(columns, tuple(decisions), files)
+    return Beat(columns, tuple(decisions), files, stop=any(d.get("stop") for d in decisions))
 
 # %% ../../nbs/agent/61_heartbeat.ipynb #heartbeat-parts
 def _synthetic(store: Store, frame: Frame, score: Callable, calibration: Calibration, config: Config) -> float | None:

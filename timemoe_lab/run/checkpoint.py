@@ -119,7 +119,8 @@ def load_checkpoint(
 ) -> Progress:
     "Puts weights, moments and random states back and returns where the training stands."
     model.load_state_dict(load_tensors(path / "model.safetensors"))
-    state, parameters = read_json(path / "state.json"), dict(model.named_parameters())
+    state = read_json(path / "state.json")
+    parameters = dict(model.named_parameters())
     fused = any(g.get("fused") or g.get("capturable") for g in optimizer.param_groups)
     for key, value in (load_tensors(path / "optimizer.safetensors") | state["numbers"]).items():
         kind, name = key.split(":", 1)
@@ -142,21 +143,23 @@ def settle(
     run: RunFolder,
 ) -> None:
     "Brings a run folder in order: what a kill left is removed, best and last are named, old checkpoints go."
-    folder, config = run.path / "checkpoints", run.config.train
+    folder = run.path / "checkpoints"
     torn = [*folder.glob(".*"), *(p for name in ("events.jsonl", *TOP) for p in run.path.glob(f".{name}-*"))]
     for path in filter(Path.is_dir, torn):
         shutil.rmtree(path)
     found = [(p, read_json(p / "state.json")) for p in run.checkpoints()]
     if not found:
         return
-    last, (best, metric) = found[-1][0], _best(found)
-    value = dict(found)[best]["beat"][metric] if metric != "step" else step_of(best)
+    last = found[-1][0]
+    best, metric = _best(found)
+    value = step_of(best) if metric == "step" else dict(found)[best]["beat"][metric]
     write_json(folder / "last.json", {"checkpoint": last.name})
     write_json(folder / "best.json", {"checkpoint": best.name, "metric": metric, "value": value, "why": BEST[metric]})
-    for name in filter(lambda name: (best / name).is_file(), () if _set_by_hand(run, best) else TOP):
-        with atomic_path(run.path / name) as made:
-            shutil.copyfile(best / name, made)
-    for kept, n in ((False, config.keep), (True, config.keep_beats)):
+    for name in () if _set_by_hand(run, best) else TOP:
+        if (best / name).is_file():
+            with atomic_path(run.path / name) as made:
+                shutil.copyfile(best / name, made)
+    for kept, n in ((False, run.config.train.keep), (True, run.config.train.keep_beats)):
         for path in [p for p, state in found if state["kept"] == kept][: -n if n else 0]:
             if path not in (best, last):
                 shutil.rmtree(path.rename(folder / f".{path.name}"))
@@ -164,7 +167,8 @@ def settle(
 
 def _set_by_hand(run: RunFolder, best: Path) -> bool:
     "Whether a person has moved the threshold of this checkpoint."
-    top, here = run.path / TOP[1], best / TOP[1]
+    top = run.path / TOP[1]
+    here = best / TOP[1]
     if not all(path.is_file() for path in (run.path / TOP[0], top, here)):
         return False
     moved = OperatingPoint.read(top)
@@ -174,8 +178,10 @@ def _set_by_hand(run: RunFolder, best: Path) -> bool:
 def _best(found: list[tuple[Path, dict]]) -> tuple[Path, str]:
     "The best checkpoint, and the metric that says so."
     beats = [(p, state["beat"] | {"step": state["step"]}) for p, state in found if state["at_beat"]]
-    known = [m for m in BEST if any(b.get(m) is not None for _, b in beats)]
-    return max(beats, key=lambda item: beat_rank(item[1]))[0] if beats else found[-1][0], (known or ["step"])[0]
+    if not beats:
+        return found[-1][0], "step"
+    best, _ = max(beats, key=lambda item: beat_rank(item[1]))
+    return best, next(metric for metric in BEST if any(beat.get(metric) is not None for _, beat in beats))
 
 # %% ../../nbs/run/31_checkpoint.ipynb #take-up-def
 def take_up(
@@ -191,9 +197,9 @@ def take_up(
     if progress.restore is not None:
         load_checkpoint(run.checkpoint(str(progress.restore)), model, optimizer)
     with turn(run.path / ".events.lock"), atomic_path(run.path / "events.jsonl") as made:
-        kept = [e for e in run.events() if e["event"] != "end" and (e["step"] <= progress.step or _is_call(e))]
+        kept = [e for e in run.events() if e.event != "end" and (e.step <= progress.step or _is_call(e))]
         made.write_text("".join(json.dumps(e.to_json()) + "\n" for e in kept), encoding="utf-8")
-    answered = {e.get("request") for e in kept}
+    answered = {e.values.get("request") for e in kept}
     for request in run.requests():
         if request["id"] in answered or request["action"] == "pause":  # whoever starts it again wants it to go on
             run.close(request)
@@ -202,7 +208,7 @@ def take_up(
 
 def _is_call(event: Event) -> bool:
     "Whether an event tells of what an operator did, which no resume undoes."
-    return event["event"] == "decision" and event["author"] != "agent" and "request" not in event
+    return event.event == "decision" and event.values["author"] != "agent" and "request" not in event.values
 
 
 def put_aside(

@@ -1,10 +1,12 @@
 "Weights are learned here; nothing here knows a score."
 
-from .step import Team, WindowOrder, check_machine, make_optimizer, split_batch, train_step
-from .loop import Ahead, detach_training, stop_on_signal, train, training_data, warnings_at
+from .step import Batch, Team, WindowOrder, check_machine, make_optimizer, split_batch, train_step
+from .loop import Ahead, Heartbeat, detach_training, stop_on_signal, train, training_data, warnings_at
 
 __all__ = [
     "Ahead",
+    "Batch",
+    "Heartbeat",
     "Team",
     "WindowOrder",
     "check_machine",
