@@ -487,6 +487,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'timemoe_lab.panel.ThresholdPanel.saved': ('panel.html#thresholdpanel.saved', 'timemoe_lab/panel.py'),
                                    'timemoe_lab.panel._label_of': ('panel.html#_label_of', 'timemoe_lab/panel.py'),
                                    'timemoe_lab.panel._make_small': ('panel.html#_make_small', 'timemoe_lab/panel.py'),
+                                   'timemoe_lab.panel._needed': ('panel.html#_needed', 'timemoe_lab/panel.py'),
                                    'timemoe_lab.panel._resume': ('panel.html#_resume', 'timemoe_lab/panel.py'),
                                    'timemoe_lab.panel.bundle': ('panel.html#bundle', 'timemoe_lab/panel.py'),
                                    'timemoe_lab.panel.cell_here': ('panel.html#cell_here', 'timemoe_lab/panel.py'),
