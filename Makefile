@@ -45,13 +45,15 @@ lab: .venv/dev.stamp
 	@$(PIP) -c constraints.txt -e '.[lab]'
 	@mv .venv/unfinished $@ && touch $@
 
-.venv/dev.stamp: .venv/lab.stamp
+.venv/dev.stamp: .venv/lab.stamp tests/js/package.json
 	@echo "install: what the tests need"
 	@mv $< .venv/unfinished
 	@$(PIP) -c constraints.txt -e '.[lab,operator,dev]'
+	@npm install --prefix tests/js --no-package-lock --silent --no-audit --no-fund || \
+		echo "install: no npm, so the test of the panels' types will fail: install Node.js 20 or newer"
 	@mv .venv/unfinished $< && touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .ruff_cache
+	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .ruff_cache tests/js/node_modules
 	rm -rf tests/browser/screenshots/*.png
 	find nbs tests timemoe_lab -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf

@@ -1693,6 +1693,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'timemoe_lab.view.panel.Panel.html': ('view/panel.html#panel.html', 'timemoe_lab/view/panel.py'),
                                         'timemoe_lab.view.panel.Panel.saved': ('view/panel.html#panel.saved', 'timemoe_lab/view/panel.py'),
                                         'timemoe_lab.view.panel._mean': ('view/panel.html#_mean', 'timemoe_lab/view/panel.py'),
+                                        'timemoe_lab.view.panel._needed': ('view/panel.html#_needed', 'timemoe_lab/view/panel.py'),
                                         'timemoe_lab.view.panel.about': ('view/panel.html#about', 'timemoe_lab/view/panel.py'),
                                         'timemoe_lab.view.panel.bundle': ('view/panel.html#bundle', 'timemoe_lab/view/panel.py'),
                                         'timemoe_lab.view.panel.cell_here': ('view/panel.html#cell_here', 'timemoe_lab/view/panel.py'),

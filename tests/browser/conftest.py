@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 import nbformat
 import pytest
 
+from .latency import QUIET, find_chromium
+
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = Path(__file__).parent / "screenshots"
-QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-QUIET += " --disable-component-update --disable-sync"
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
     "notebook-extension/tracker": {"windowingMode": "none"},
@@ -109,13 +109,12 @@ def shut_down(server, process):
         process.wait(15)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright's event loop runs until it is stopped: no other module's test may meet it
 def browser():
     "Headless Chromium from the system."
     from playwright.sync_api import sync_playwright
 
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    path = next(filter(None, map(shutil.which, names)), None)
+    path = find_chromium()
     if path is None:
         pytest.fail("no Chromium: install it (Debian: apt-get install chromium), then run this again", pytrace=False)
     with sync_playwright() as playwright:

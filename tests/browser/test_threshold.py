@@ -16,6 +16,8 @@ from timemoe_lab.run.folder import RunFolder
 from timemoe_lab.view.report import write_report
 from timemoe_lab.view.threshold import ThresholdPanel
 
+from .latency import follow
+
 pytestmark = pytest.mark.browser
 N = 1_000_000
 MILLION = f"""
@@ -29,6 +31,10 @@ score[1000:1500] = np.nan
 panel = ThresholdPanel(score=score, label=faulty, fs=1000.0, title="a million", out="point/operating_point.json",
                        points={{"three": 3.0}})
 panel
+"""
+TEN_THOUSAND = """
+few = ThresholdPanel(score=score[::100], label=faulty[::100], fs=10.0, title="ten thousand", points={"three": 3.0})
+few
 """
 
 
@@ -84,45 +90,14 @@ def assert_counts(data, score, label):
     assert np.isclose(float(data["fbeta"]), (1 + weight) * tp / ((1 + weight) * tp + weight * fn + fp), rtol=1e-12)
 
 
-LISTEN = """canvas => {
-    const root = canvas.closest(".tm-panel"), told = [], painted = [];
-    let before = null, began = 0;
-    canvas.addEventListener("pointermove", () => { began = performance.now(); before = root.dataset.threshold; }, true);
-    canvas.addEventListener("pointermove", () => {
-        const start = began;
-        if (root.dataset.threshold !== before) told.push(performance.now() - start);
-        requestAnimationFrame(() => {
-            const after = new MessageChannel();
-            after.port1.onmessage = () => painted.push(performance.now() - start);
-            after.port2.postMessage(0);
-        });
-    });
-    window.latency = [told, painted];
-}"""
-
-
-def drag_latency(room, moves=50):
-    "Moves the mouse 50 times; ms from each event to the labels, and to the frame after it."
-    canvas = room.page.locator(".tm-curves canvas").first
-    canvas.evaluate(LISTEN)
-    box = canvas.bounding_box()
-    room.page.mouse.move(box["x"] + 200, box["y"] + 60)
-    room.page.mouse.down()
-    for i in range(moves):
-        room.page.mouse.move(box["x"] + 203 + 5 * i, box["y"] + 60)
-        room.page.wait_for_timeout(30)
-    room.page.mouse.up()
-    told, painted = room.page.evaluate("window.latency")
-    assert len(told) >= moves - 2, "the labels did not follow"
-    return told, painted
-
-
 def log_latency(record, name, times):
+    "Notes the latencies of labels and frames; the median of the frames, in ms."
     for kind, values in zip(("labels", "painted"), times):
         ranked = sorted(values)
         middle, late = statistics.median(ranked), ranked[int(0.95 * len(ranked))]
         record(f"{name} {kind} ms", f"median {middle:.1f}, p95 {late:.1f}")
         print(f"latency, {name}, {kind}: median {middle:.1f} ms, p95 {late:.1f} ms of {len(ranked)} moves")
+    return middle
 
 
 def drag(room, start, end, where=".tm-curves canvas", y=60):
@@ -135,9 +110,14 @@ def drag(room, start, end, where=".tm-curves canvas", y=60):
     room.page.mouse.up()
 
 
+def upper(room, i=0):
+    "The upper picture of a panel."
+    return room.panel(i).locator(".tm-curves canvas")
+
+
 def press(room, *names):
     "Presses keys on the upper picture; what the page says then."
-    room.page.locator(".tm-curves canvas").first.focus()
+    upper(room).focus()
     for name in names:
         room.page.keyboard.press(name)
     return room.data()
@@ -148,8 +128,8 @@ def press(room, *names):
 
 def test_a_million_points_follow_a_hand(open_room, million, record_property):
     score, label = million
-    room = open_room(cells=[MILLION])
-    room.run_all()
+    room = open_room(cells=[MILLION, TEN_THOUSAND])
+    room.run_cell(0)
     room.panel().evaluate("node => { node.dataset.old = 1 }")
     began = time.perf_counter()
     room.run_cell(0)
@@ -159,7 +139,7 @@ def test_a_million_points_follow_a_hand(open_room, million, record_property):
     )
     assert room.data()["threshold"] == "3" and room.data()["unscored"] == "500"
     assert_counts(room.data(), score, label)
-    log_latency(record_property, "JupyterLab, 1M", drag_latency(room))
+    many = log_latency(record_property, "JupyterLab, 1M", follow(room.page, upper(room)))
     room.shot("threshold_million", 0)
     moved = room.data()
     assert_counts(moved, score, label)
@@ -184,6 +164,12 @@ def test_a_million_points_follow_a_hand(open_room, million, record_property):
     assert float(best["fbeta"]) >= max(others)
     room.page.get_by_role("button", name="three").click()
     assert room.data()["threshold"] == "3"
+
+    room.run_cell(1)
+    room.panel(1).and_(room.page.locator("[data-ready]")).wait_for()
+    few = log_latency(record_property, "JupyterLab, 10k", follow(room.page, upper(room, 1)))
+    assert_counts(room.data(1), score[::100], label[::100])
+    assert many <= 3 * few
 
 
 def test_room_21_from_the_picture_to_the_exported_point(open_room, small, tmp_path):

@@ -1,9 +1,8 @@
 // What the panel of channels counts, against counting by hand.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  aboveUsual, contributions, meanOf, placesIn, rowsOf, windowOf,
-} from "../../timemoe_lab/static/channels.js";
+import { aboveUsual, contributions, meanOf, placesIn, rowsOf } from "../../timemoe_lab/static/channels_numbers.js";
+import { windowOf } from "../../timemoe_lab/static/window.js";
 
 const rows = (...values) => values.map((row) => Float32Array.from(row));
 

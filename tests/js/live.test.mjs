@@ -1,17 +1,8 @@
 // What the live panel says in words, and where it finds a step.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  ago,
-  clock,
-  deadOf,
-  extent,
-  isPositive,
-  nearest,
-  requestText,
-  roomy,
-  verdict,
-} from "../../timemoe_lab/static/live.js";
+import { ago, clock, deadOf, isPositive, requestText, verdict } from "../../timemoe_lab/static/live_words.js";
+import { extent, nearest, roomy } from "../../timemoe_lab/static/numbers.js";
 
 test("a duration reads as a clock", () => {
   assert.deepEqual([0, 9.4, 61, 3599.6, 7509, null, NaN].map(clock), [

@@ -1,7 +1,8 @@
 // What the panel of routing counts, against counting by hand.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { binsIn, colourOf, loadOf, mean, overTime, pool } from "../../timemoe_lab/static/routing.js";
+import { colourOf } from "../../timemoe_lab/static/grid.js";
+import { binsIn, loadOf, mean, overTime, pool } from "../../timemoe_lab/static/routing_numbers.js";
 
 // Two series, two layers, three experts, four bins: 1000 s + 100 layer + 10 expert + bin, so that sums tell what is in them.
 const shape = [2, 2, 3, 4];

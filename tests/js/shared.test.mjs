@@ -1,23 +1,10 @@
 // Functions that every panel uses.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  cividis,
-  diverging,
-  envelope,
-  inkOn,
-  linear,
-  log,
-  logTicks,
-  lowerBound,
-  number,
-  percent,
-  readArray,
-  seconds,
-  standIn,
-  stateOf,
-  ticks,
-} from "../../timemoe_lab/static/shared.js";
+import { cividis, diverging, inkOn } from "../../timemoe_lab/static/colours.js";
+import { readArray, standIn, stateOf } from "../../timemoe_lab/static/model.js";
+import { envelope, lowerBound, number, percent, seconds } from "../../timemoe_lab/static/numbers.js";
+import { linear, log, logTicks, ticks } from "../../timemoe_lab/static/plot.js";
 
 test("lowerBound counts what lies below", () => {
   const rising = Float32Array.of(1, 2, 2, 2, 5);

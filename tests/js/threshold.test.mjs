@@ -16,7 +16,7 @@ import {
   single,
   sortKinds,
   step32,
-} from "../../timemoe_lab/static/threshold.js";
+} from "../../timemoe_lab/static/threshold_counts.js";
 
 // A generator with a seed, so that a failure can be seen again.
 function random(seed) {
