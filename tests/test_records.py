@@ -25,7 +25,10 @@ POINT = {  # as a heartbeat wrote it before there was a class for it
     "n_healthy": 5,
     "promised_recording_fpr": 0.2,
     "scores_sha256": "cd" * 32,
-    "rows": {"lab": {"point": 0.96, "window": 0.9, "recording": 0.8}, "L1": {"point": 2.0, "window": 1.0, "recording": 1}},
+    "rows": {
+        "lab": {"point": 0.96, "window": 0.9, "recording": 0.8},
+        "L1": {"point": 2.0, "window": 1.0, "recording": 1},
+    },
     "validation": None,
 }
 
@@ -38,7 +41,11 @@ def test_an_operating_point_has_the_bytes_that_it_had():
 
 
 def test_a_point_set_by_hand_keeps_who_set_it_and_what_was_before():
-    moved = POINT | {"author": "panel", "beta": 0.5, "before": {"threshold": 0.9, "metric": RULE, "split": "calibration"}}
+    moved = POINT | {
+        "author": "panel",
+        "beta": 0.5,
+        "before": {"threshold": 0.9, "metric": RULE, "split": "calibration"},
+    }
     point = OperatingPoint.from_json(moved)
     assert point.author == "panel" and point.before["threshold"] == 0.9
     assert {**point.to_json(), "schema": 1} == moved
