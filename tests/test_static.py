@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from timemoe_lab import panel
+
 ROOT = Path(__file__).parents[1]
 STATIC = sorted((ROOT / "timemoe_lab/static").glob("*"))
 TESTS = sorted((ROOT / "tests/js").glob("*.test.mjs"))
@@ -32,6 +34,43 @@ def test_the_types_of_the_javascript_hold(node):
     command = [node, str(TYPESCRIPT / "bin/tsc"), "--project", str(ROOT / "tests/js/tsconfig.json")]
     found = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert found.returncode == 0, found.stdout[-6000:]
+
+
+@pytest.fixture
+def bundle(monkeypatch, tmp_path):
+    "The bundle of a.js among some files."
+
+    def bundle(**files):
+        for name, text in files.items():
+            (tmp_path / f"{name}.js").write_text(text)
+        monkeypatch.setattr(panel, "STATIC", tmp_path)
+        return panel.bundle("a")
+
+    return bundle
+
+
+def test_a_bundle_has_every_file_once_after_those_it_imports(bundle):
+    files = {"a": 'import { b } from "./b.js";\nimport {\n  c,\n  d,\n} from "./c.js";\nb(c, d);\n'}
+    files |= {
+        "b": 'import { c } from "./c.js";\nexport const b = c;\n',
+        "c": "export const c = 1;\nexport const d = 2;\n",
+    }
+    found = bundle(**files)
+    assert found.split() == "export const c = 1; export const d = 2; export const b = c; b(c, d);".split()
+
+
+@pytest.mark.parametrize(
+    "b, message",
+    [
+        ('import { a } from "./a.js";\nexport const b = a;\n', "a -> b -> a"),
+        ("export function b() {}\nfunction own() {}\n", "two of its files: own"),
+        ("export const b = '</script>';\n", "a"),
+    ],
+    ids=["a circle", "a name twice", "the end of a script"],
+)
+def test_a_bundle_that_would_not_run_is_an_error(bundle, b, message):
+    with pytest.raises(AssertionError, match=message):
+        bundle(a='import { b } from "./b.js";\nexport const a = b;\nconst own = 1;\n', b=b)
 
 
 @pytest.mark.parametrize("path", STATIC, ids=lambda path: path.name)
