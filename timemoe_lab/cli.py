@@ -525,7 +525,7 @@ def _replay(run: "RunFolder") -> dict:
     "Derives every decision of a log again; fails on a difference."
     from timemoe_lab.agent.policy import replay
 
-    rows = replay(run.events(), run.config.agent.rules)
+    rows = [row.to_json() for row in replay(run.events(), run.config.agent.rules)]
     wrong = [r for r in rows if not r["same"]]
     said = [
         f"step {r['step']}: {r['what']}: logged {_brief(r['logged'])}, derived {_brief(r['derived'])}" for r in wrong
