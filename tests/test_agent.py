@@ -14,22 +14,21 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score
 
-from timemoe_lab.agent.heartbeat import heartbeat, read_beat
+from timemoe_lab.agent.heartbeat import decisions_at, heartbeat, read_beat
 from timemoe_lab.agent.policy import replay
 from timemoe_lab.agent.reproduce import reproduce
 from timemoe_lab.agent.state import beat_table, best_settings
 from timemoe_lab.cli import main
 from timemoe_lab.config import AgentConfig, Rule, adjust, config_from_dict, tiny
 from timemoe_lab.data.ingest import write_store
-from timemoe_lab.data.motor import campaign, simulate
+from timemoe_lab.data.motor import campaign, simulate, with_fault
 from timemoe_lab.data.recording import Recording
 from timemoe_lab.files import InputError, UsageError, write_json
+from timemoe_lab.records import Beat
 from timemoe_lab.run.folder import RunFolder, start_run, step_of
 from timemoe_lab.train.loop import train
 
 heartbeat_room = import_module("timemoe_lab.agent.heartbeat")
-motor_room = import_module("timemoe_lab.data.motor")
-checkpoint_room = import_module("timemoe_lab.run.checkpoint")
 loop_room = import_module("timemoe_lab.train.loop")
 
 
@@ -44,11 +43,10 @@ def answers(run, *, f1=lambda step: 0.9, **more):
     "A heartbeat that measures nothing, and decides by the run's policy."
 
     def answer(model, progress):
-        columns = {"step": progress.step, "f1": f1(progress.step), "signal": "f1", "held_out": 0.3, "threshold": 1.0}
-        columns |= {k: v for k, v in {"aux_weight": 0.02, "lr": 5e-3, "head_tilt": 0.0}.items()} | progress.changes
+        columns = {"f1": f1(progress.step), "signal": "f1", "held_out": 0.3, "threshold": 1.0}
+        columns |= {"aux_weight": 0.02, "lr": 5e-3, "head_tilt": 0.0} | progress.changes
         columns |= {"delta": progress.delta} | more
-        decisions = heartbeat_room.decisions_at(run, columns)
-        return {k: v for k, v in columns.items() if k != "step"} | {"decisions": decisions}
+        return Beat(columns, decisions_at(run, progress.step, columns))
 
     return answer
 
@@ -65,7 +63,7 @@ class Hours:
 
 def decided(run, **wanted):
     "Decisions with these values."
-    return [e for e in run.events("decision") if all(e.get(k) == v for k, v in wanted.items())]
+    return [e for e in run.events("decision") if all(e.values.get(k) == v for k, v in wanted.items())]
 
 
 def weights_of(run, which="last"):
@@ -97,8 +95,8 @@ def day(hard_store, tmp_path_factory):
 
 
 def test_a_day_has_eight_beats_three_hours_apart(day):
-    assert [e["step"] for e in day.events("beat")] == [3, 6, 9, 12, 15, 18, 21, 24]
-    assert [round(e["trained_s"] / 3600, 6) for e in day.events("beat")] == [3.0 * i for i in range(1, 9)]
+    assert [e.step for e in day.events("beat")] == [3, 6, 9, 12, 15, 18, 21, 24]
+    assert [round(e.values["trained_s"] / 3600, 6) for e in day.events("beat")] == [3.0 * i for i in range(1, 9)]
     rows = [line.split(" | ") for line in beat_table(day).splitlines()]
     assert [c.strip() for c in rows[0][:5]] == ["Step", "Loss", "Gating Balance", "F1", "Threshold"]
     assert sum(row[-1].strip() == "beat" for row in rows) == 8
@@ -106,28 +104,28 @@ def test_a_day_has_eight_beats_three_hours_apart(day):
 
 
 def test_delta_decays_by_two_percent_at_each_beat_below_the_goal(day):
-    low, expected = [e["f1"] < 0.95 for e in day.events("beat")], 1.0
+    low, expected = [e.values["f1"] < 0.95 for e in day.events("beat")], 1.0
     assert any(low)
     for event, below in zip(day.events("beat"), low):
-        assert event["delta"] == pytest.approx(expected, rel=1e-12)
+        assert event.values["delta"] == pytest.approx(expected, rel=1e-12)
         expected *= 0.98 if below else 1.0
     assert len(decided(day, knob="delta", author="agent")) == sum(low)
-    steps = {e["step"]: e["delta"] for e in day.events("step")}
-    assert steps[4] == day.events("beat")[1]["delta"] and steps[3] == 1.0  # from the step after the beat on
+    steps = {e.step: e.values["delta"] for e in day.events("step")}
+    assert steps[4] == day.events("beat")[1].values["delta"] and steps[3] == 1.0  # from the step after the beat on
 
 
 def test_every_decision_of_a_day_is_derived_again(day, capsys):
     rows = replay(day.events(), day.config.agent.rules)
-    assert rows and all(row["same"] for row in rows) and len(rows) == len(decided(day, author="agent"))
+    assert rows and all(row.same for row in rows) and len(rows) == len(decided(day, author="agent"))
     assert main(["agent", str(day.path), "--replay", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["decisions"] == len(rows)
 
 
 def test_a_forged_decision_fails_the_replay(day, tmp_path, capsys):
     run = RunFolder(shutil.copytree(day.path, tmp_path / "run"))
-    forged = run.events()
+    forged = [e.to_json() for e in run.events()]
     last = max(i for i, e in enumerate(forged) if e.get("knob") == "delta")
-    forged[last] |= {"new": 0.5}
+    forged[last]["new"] = 0.5
     (run.path / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in forged))
     assert main(["agent", str(run.path), "--replay"]) == 1
     said = capsys.readouterr().out
@@ -145,20 +143,17 @@ def test_a_beats_numbers_are_those_of_its_scores(day):
             kept &= np.isfinite(f.score)
         score, label = (np.concatenate([getattr(f, n)[k] for f, k in zip(found, keep)]) for n in ("score", "label"))
         assert label.any() and not label.all()
-        assert 0 < event["f1"] < 1
-        assert event["f1"] == pytest.approx(f1_score(label, score >= event["threshold"]))
-        assert event["average_precision"] == pytest.approx(average_precision_score(label, score))
+        assert 0 < event.values["f1"] < 1
+        assert event.values["f1"] == pytest.approx(f1_score(label, score >= event.values["threshold"]))
+        assert event.values["average_precision"] == pytest.approx(average_precision_score(label, score))
         assert {f.split for f in read_beat(path)} == {"calibration", "validation"}
 
 
 def test_the_best_set_is_the_best_beats(day):
     found, rows = best_settings(day), day.events("beat")
-    best = max(rows, key=lambda e: (e["f1"], -e["held_out"], e["step"]))
-    assert found["evidence"]["step"] == best["step"] and found["settings"]["delta"] == best["delta"]
-    assert (
-        f"step {best['step']}, the best of 8 beats" in found["text"]
-        and day.checkpoint("best").name == found["checkpoint"]
-    )
+    best = max(rows, key=lambda e: (e.values["f1"], -e.values["held_out"], e.step))
+    assert found.evidence["step"] == best.step and found.settings["delta"] == best.values["delta"]
+    assert f"step {best.step}, the best of 8 beats" in found.text and day.checkpoint("best").name == found.checkpoint
 
 
 def test_a_beat_that_takes_longer_than_its_interval_does_not_pile_up(store, tmp_path):
@@ -172,7 +167,7 @@ def test_a_beat_that_takes_longer_than_its_interval_does_not_pile_up(store, tmp_
         clock.at += 1.0 * (event["event"] == "step")
 
     assert train(run, store, heartbeat=slow, on_log=listen, now=clock)
-    assert [e["step"] for e in run.events("beat")] == [3, 6, 9, 12]  # three hours of training each, 20 h of beats
+    assert [e.step for e in run.events("beat")] == [3, 6, 9, 12]  # three hours of training each, 20 h of beats
 
 
 def test_hours_before_a_stop_count_after_it(store, tmp_path):
@@ -184,10 +179,10 @@ def test_hours_before_a_stop_count_after_it(store, tmp_path):
             run.ask("stop", author="a test")
 
     assert not train(run, store, heartbeat=answers(run), on_log=listen, now=clock)
-    assert step_of(run.checkpoint("last")) == 5 and [e["step"] for e in run.events("beat")] == [3]
+    assert step_of(run.checkpoint("last")) == 5 and [e.step for e in run.events("beat")] == [3]
     clock.at = 1000.0  # nothing was trained meanwhile
     assert train(run, store, heartbeat=answers(run), on_log=listen, now=clock)
-    assert [e["step"] for e in run.events("beat")] == [3, 7, 10, 12]  # the hour after the last logged step is lost
+    assert [e.step for e in run.events("beat")] == [3, 7, 10, 12]  # the hour after the last logged step is lost
 
 
 # A beat that fails
@@ -202,9 +197,9 @@ def test_a_heartbeat_that_fails_leaves_training_running_and_says_so(store, tmp_p
         return answers(run)(model, progress)
 
     assert train(run, store, heartbeat=failing)
-    assert [e["step"] for e in run.events("beat")] == [8, 12] and step_of(run.checkpoints()[0]) == 4
+    assert [e.step for e in run.events("beat")] == [8, 12] and step_of(run.checkpoints()[0]) == 4
     (failed,) = run.events("beat_failed")
-    assert failed["step"] == 4 and "the disk is on fire" in failed["what"] and "failing" in failed["trace"]
+    assert failed.step == 4 and "the disk is on fire" in failed.values["what"] and "failing" in failed.values["trace"]
     assert "the disk is on fire" in capsys.readouterr().err and "the disk is on fire" in beat_table(run)
     assert model_is_training_again(run)
 
@@ -238,7 +233,7 @@ def test_restored_weights_are_those_of_the_best_beat(store, tmp_path):
     f1 = {2: 0.9, 4: 0.5, 6: 0.9, 8: 0.9}
     assert train(run, store, heartbeat=answers(run, f1=f1.get))
     (decision,) = decided(run, name="fell")
-    assert decision["step"] == 4 and decision["restore"] == 2
+    assert decision.step == 4 and decision.values["restore"] == 2
     plain = start_run(tmp_path / "plain", store, recipe(steps=8, policy=(rule,), every_steps=2))
     assert train(plain, store, heartbeat=answers(plain))
     assert weights_of(run, "4") == weights_of(plain, "4")  # what was measured is what is kept
@@ -258,24 +253,24 @@ def test_restored_weights_are_those_of_the_best_beat(store, tmp_path):
             shutil.rmtree(path)
     assert train(again, store, heartbeat=answers(again, f1=f1.get))  # a kill just after the decision
     assert weights_of(again, "8") == weights_of(run, "8")
-    assert all(row["same"] for row in replay(run.events(), (rule,)))
+    assert all(row.same for row in replay(run.events(), (rule,)))
 
 
 def test_a_rule_ends_the_training_and_the_end_is_repeated(store, tmp_path):
     rule = Rule("enough", "quality", "no_gain", 0.0, beats=1, action="stop")
     run = start_run(tmp_path / "run", store, recipe(steps=20, policy=(rule,)))
     assert train(run, store, heartbeat=answers(run))
-    assert run.events("end")[0]["step"] == 8 and decided(run, name="enough")[0]["step"] == 8
+    assert run.events("end")[0].step == 8 and decided(run, name="enough")[0].step == 8
     again = start_run(tmp_path / "again", store, recipe(steps=20, policy=(rule,)))
     assert train(again, store, heartbeat=answers(again), like=run)
-    assert again.events("end")[0]["step"] == 8 and weights_of(again) == weights_of(run)
+    assert again.events("end")[0].step == 8 and weights_of(again) == weights_of(run)
 
 
 def test_a_turned_knob_trains_as_if_it_had_been_so(store, tmp_path):
     rule = Rule("slower", "f1", "below", 0.95, knob="lr", by=0.5, low=2.5e-3)
     run = start_run(tmp_path / "run", store, recipe(steps=8, policy=(rule,)))
     assert train(run, store, heartbeat=answers(run))
-    logged = {e["step"]: e["lr"] for e in run.events("step")}
+    logged = {e.step: e.values["lr"] for e in run.events("step")}
     steps, peak = 8, 2.5e-3
     low = tiny().train.lr_min * peak / tiny().train.lr
     for step in (5, 6, 7, 8):
@@ -292,8 +287,8 @@ def test_a_policy_file_is_followed_from_then_on(store, tmp_path, capsys):
     )
     words = ["agent", str(run.path), "--store", str(store.path), "--policy", str(tmp_path / "policy.json")]
     assert main(words) == 0
-    assert [d["new"] for d in decided(run, name="half")] == [0.5, 0.25] and not decided(run, name="goal")
-    assert all(row["same"] for row in replay(run.events(), config.agent.rules))
+    assert [d.values["new"] for d in decided(run, name="half")] == [0.5, 0.25] and not decided(run, name="goal")
+    assert all(row.same for row in replay(run.events(), config.agent.rules))
     capsys.readouterr()
     assert main(words) == 2 and "has done its 8 steps" in capsys.readouterr().err
 
@@ -343,17 +338,17 @@ def test_a_change_that_was_asked_for_comes_at_the_next_beat(store, tmp_path):
 
     assert train(run, store, heartbeat=answers(run, f1=lambda step: 0.99), on_log=listen)
     found = decided(run, author="operator: test", outcome="applied")
-    assert [(d["step"], d["knob"], d["old"], d["new"]) for d in found] == [
+    assert [(d.step, d.values["knob"], d.values["old"], d.values["new"]) for d in found] == [
         (8, "delta", 1.0, 0.7),
         (8, "aux_weight", 0.02, 0.05),
     ]
-    assert [e["delta"] for e in run.events("step")] == [1.0] * 8 + [0.7] * 4
-    assert {e["step"]: e["aux_weight"] for e in run.events("step")}[9] == 0.05 and run.requests() == []
-    assert all(row["same"] for row in replay(run.events(), run.config.agent.rules))
+    assert [e.values["delta"] for e in run.events("step")] == [1.0] * 8 + [0.7] * 4
+    assert {e.step: e.values["aux_weight"] for e in run.events("step")}[9] == 0.05 and run.requests() == []
+    assert all(row.same for row in replay(run.events(), run.config.agent.rules))
 
 
 def test_a_request_outlives_a_kill_and_is_answered_once(store, tmp_path, monkeypatch):
-    run, save = start_run(tmp_path / "run", store, recipe()), checkpoint_room.save_checkpoint
+    run, save = start_run(tmp_path / "run", store, recipe()), loop_room.save_checkpoint
     run.ask("change", author="a person", values={"delta": 0.7})
 
     def power_cut(*words, **how):
@@ -366,14 +361,14 @@ def test_a_request_outlives_a_kill_and_is_answered_once(store, tmp_path, monkeyp
     monkeypatch.setattr(loop_room, "save_checkpoint", save)
     assert train(run, store, heartbeat=answers(run, f1=lambda step: 0.99))
     assert len(decided(run, author="a person")) == 1 and run.requests() == []
-    assert run.events("beat")[-1]["delta"] == 0.7
+    assert run.events("beat")[-1].values["delta"] == 0.7
 
 
 def test_a_pause_holds_the_steps_and_ends_when_asked(store, tmp_path):
     run, seen = start_run(tmp_path / "run", store, recipe()), []
 
     def later():
-        seen.extend(e["step"] for e in run.events("step"))
+        seen.extend(e.step for e in run.events("step"))
         run.ask("checkpoint", author="a person")
         run.ask("go_on", author="a person")
 
@@ -383,8 +378,8 @@ def test_a_pause_holds_the_steps_and_ends_when_asked(store, tmp_path):
             threading.Timer(1.5, later).start()
 
     assert train(run, store, heartbeat=answers(run), on_log=listen)
-    assert seen == [1, 2, 3] and [e["step"] for e in run.events("step")] == list(range(1, 13))
-    assert [d["rule"] for d in decided(run, author="a person")] == [
+    assert seen == [1, 2, 3] and [e.step for e in run.events("step")] == list(range(1, 13))
+    assert [d.values["rule"] for d in decided(run, author="a person")] == [
         f"asked for: {a}" for a in ("pause", "checkpoint", "go_on")
     ]
     assert 3 in [step_of(p) for p in run.checkpoints()]
@@ -434,7 +429,7 @@ def test_what_is_asked_for_too_late_is_refused_in_the_log(store, tmp_path):
 
     assert train(run, store, heartbeat=answers(run), on_log=listen)
     (refused,) = decided(run, author="a person")
-    assert refused["outcome"] == "refused: the training has ended" and run.requests() == []
+    assert refused.values["outcome"] == "refused: the training has ended" and run.requests() == []
 
 
 def test_a_run_that_people_changed_is_reproduced(hard_store, tmp_path):
@@ -447,7 +442,7 @@ def test_a_run_that_people_changed_is_reproduced(hard_store, tmp_path):
     assert train(run, hard_store, heartbeat=heartbeat(run, hard_store), on_log=listen)
     result = reproduce(run, hard_store, tmp_path / "again")
     again = RunFolder(tmp_path / "again")
-    assert result["identical"] and decided(again, knob="head_tilt")[0]["author"] == "operator: test"
+    assert result.identical and decided(again, knob="head_tilt")[0].values["author"] == "operator: test"
 
 
 def test_lines_of_several_processes_do_not_mix(tmp_path, store):
@@ -460,7 +455,7 @@ def test_lines_of_several_processes_do_not_mix(tmp_path, store):
         writer.start()
     for writer in writers:
         writer.join()
-    assert sorted(e["step"] for e in run.events()) == sorted([0, 1, 2, 3] * 50)
+    assert sorted(e.step for e in run.events()) == sorted([0, 1, 2, 3] * 50)
 
 
 # Without labels
@@ -478,10 +473,10 @@ def test_without_labels_the_rules_follow_synthetic_faults_and_the_table_says_so(
     run = start_run(tmp_path / "run", store, recipe(steps=30, every_steps=None))
     assert train(run, store, heartbeat=heartbeat(run, store))
     (row,) = run.events("beat")
-    assert row["f1"] is None and row["signal"] == "synthetic_f1" and 0 < row["synthetic_f1"] <= 1
+    assert row.values["f1"] is None and row.values["signal"] == "synthetic_f1" and 0 < row.values["synthetic_f1"] <= 1
     assert "F1 on simulated faults in healthy recordings" in beat_table(run)
-    assert bool(decided(run, knob="delta")) == (row["synthetic_f1"] < 0.95)
-    assert "synthetic f1" in best_settings(run)["text"]
+    assert bool(decided(run, knob="delta")) == (row.values["synthetic_f1"] < 0.95)
+    assert "synthetic f1" in best_settings(run).text
 
 
 def test_without_labels_and_currents_the_held_out_error_is_followed(tmp_path):
@@ -489,8 +484,8 @@ def test_without_labels_and_currents_the_held_out_error_is_followed(tmp_path):
     run = start_run(tmp_path / "run", store, recipe(steps=6, every_steps=None))
     assert train(run, store, heartbeat=heartbeat(run, store))
     (row,) = run.events("beat")
-    assert row["signal"] == "held_out" and row["synthetic_f1"] is None and not decided(run, knob="delta")
-    assert "held-out error" in beat_table(run) and "held out" in best_settings(run)["text"]
+    assert row.values["signal"] == "held_out" and row.values["synthetic_f1"] is None and not decided(run, knob="delta")
+    assert "held-out error" in beat_table(run) and "held out" in best_settings(run).text
 
 
 def test_a_synthetic_fault_is_an_asymmetry_of_a_faults_size_in_the_middle(tmp_path):
@@ -502,7 +497,7 @@ def test_a_synthetic_fault_is_an_asymmetry_of_a_faults_size_in_the_middle(tmp_pa
         )
         for c in (0, 5)
     )
-    made = motor_room.with_fault(healthy, 5)
+    made = with_fault(healthy, 5)
     turn = np.exp(2j * np.pi * 50 * np.arange(2000) / 2000)
     a = np.exp(2j * np.pi / 3)
 
@@ -517,7 +512,7 @@ def test_a_synthetic_fault_is_an_asymmetry_of_a_faults_size_in_the_middle(tmp_pa
     grown = negative(made, 2000) - negative(healthy, 2000)
     assert 0.5 < grown / (negative(real, 2000) - negative(healthy, 2000)) < 2
     quiet = Recording("0.csv", np.zeros((3, 3000), np.float32), 1000.0, ("CH1", "CH2", "CH3"), ("A",) * 3)
-    assert motor_room.with_fault(quiet, 5) is None
+    assert with_fault(quiet, 5) is None
 
 
 # Settings in and out
@@ -556,11 +551,10 @@ def test_more_columns_on_request(day, capsys):
 
 def test_an_epoch_has_a_row_with_the_mean_of_its_losses(day):
     rows = day.events("epoch")
-    steps = [e for e in day.events("step") if e["epoch"] == 0]
-    assert (
-        rows[0]["loss"] == pytest.approx(np.mean([e["huber"] for e in steps])) and rows[0]["step"] >= steps[-1]["step"]
-    )
-    assert [r["epoch"] for r in rows] == list(range(len(rows))) and "epoch 1" in beat_table(day)
+    steps = [e for e in day.events("step") if e.values["epoch"] == 0]
+    assert rows[0].values["loss"] == pytest.approx(np.mean([e.values["huber"] for e in steps]))
+    assert rows[0].step >= steps[-1].step
+    assert [r.values["epoch"] for r in rows] == list(range(len(rows))) and "epoch 1" in beat_table(day)
 
 
 def test_figures_that_cannot_be_drawn_cost_no_beat(store, short_config, tmp_path, capsys):
@@ -583,7 +577,7 @@ def test_a_killed_agent_goes_on_at_the_right_beat(store, short_config, tmp_path)
     process = subprocess.Popen([sys.executable, *words, "--device", "cpu"], **told)
     try:
         for _ in range(1200):
-            if any(e["step"] > 10 for e in run.events("step", "beat")) or process.poll() is not None:
+            if any(e.step > 10 for e in run.events("step", "beat")) or process.poll() is not None:
                 break
             time.sleep(0.05)
     finally:
@@ -591,8 +585,8 @@ def test_a_killed_agent_goes_on_at_the_right_beat(store, short_config, tmp_path)
         assert process.wait() == -signal.SIGKILL  # in the middle, not at its end
     assert main(words[2:] + ["--device", "cpu"]) == 0
     assert train(plain, store, heartbeat=heartbeat(plain, store))
-    assert [e["step"] for e in run.events("beat")] == [10, 20, 30]
+    assert [e.step for e in run.events("beat")] == [10, 20, 30]
     assert weights_of(run) == weights_of(plain) and [p.name for p in run.checkpoints()] == [
         p.name for p in plain.checkpoints()
     ]
-    assert [d["new"] for d in decided(run)] == [d["new"] for d in decided(plain)]
+    assert [d.values["new"] for d in decided(run)] == [d.values["new"] for d in decided(plain)]

@@ -1,10 +1,12 @@
 "The operator interface: an MCP server over a run that trains, or that has ended; and the screen for a person."
 
+import base64
 import errno
 import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,19 +25,19 @@ from rich.console import Console
 from sklearn.metrics import confusion_matrix, fbeta_score, precision_score, recall_score
 
 from timemoe_lab.agent.heartbeat import heartbeat
-from timemoe_lab.agent.operate import make_server
+from timemoe_lab.agent.server import make_server
 from timemoe_lab.agent.state import state_of
 from timemoe_lab.agent.watch import screen, watch
 from timemoe_lab.config import SPACE, Rule, base, tiny
 from timemoe_lab.data.ingest import write_store
 from timemoe_lab.data.motor import campaign, write_campaign
 from timemoe_lab.data.readers import read_folder
-from timemoe_lab.files import write_json
+from timemoe_lab.files import InputError, UsageError, write_json
 from timemoe_lab.run.folder import RunFolder, start_run, step_of
 from timemoe_lab.train.loop import detach_training, train
 
 operate_room = import_module("timemoe_lab.agent.operate")
-files_room = import_module("timemoe_lab.files")
+server_room = import_module("timemoe_lab.agent.server")
 folder_room = import_module("timemoe_lab.run.folder")
 
 ROOT = Path(__file__).parents[1]
@@ -78,8 +80,6 @@ def ended_run(small_store, small_config, tmp_path_factory):
 @pytest.fixture
 def ended(ended_run, tmp_path):
     "A copy of it."
-    import shutil
-
     return RunFolder(shutil.copytree(ended_run.path, tmp_path / "run"))
 
 
@@ -149,7 +149,7 @@ def wait(until, seconds=90):
 
 
 def calls_of(run):
-    return [e for e in run.events("decision") if e["rule"].startswith("operator: ")]
+    return [e for e in run.events("decision") if e.values["rule"].startswith("operator: ")]
 
 
 # A whole session over a process that trains
@@ -190,25 +190,25 @@ def test_a_session_over_a_living_training_and_after_its_end(living, small_store)
     server = StdioServerParameters(command=sys.executable, args=["-c", LAB, "operator", str(run.path)], env=ENV)
     calls = talk(run, conversation, server=server)
     logged = calls_of(run)
-    assert [e["rule"] for e in logged] == [f"operator: {name}" for name in calls]
-    assert {e["author"] for e in logged} == {"operator: tester 1.2"}
-    assert all(e["outcome"] for e in logged)
+    assert [e.values["rule"] for e in logged] == [f"operator: {name}" for name in calls]
+    assert {e.values["author"] for e in logged} == {"operator: tester 1.2"}
+    assert all(e.values["outcome"] for e in logged)
 
 
 async def watch_a_proposal(run, say):
     asked = await say("propose_change", values={"delta": 0.37, "lr": 0.002}, why="the loss has heavy tails")
     assert asked["values"] == {"delta": 0.37, "lr": 0.002} and "next beat" in asked["outcome"]
-    mine = lambda: [e for e in run.events("decision") if e.get("request") == asked["request"]]
+    mine = lambda: [e for e in run.events("decision") if e.values.get("request") == asked["request"]]
     applied = await anyio.to_thread.run_sync(wait, lambda: len(mine()) == 2 and mine())
-    assert {e["knob"]: (e["new"], e["outcome"], e["author"]) for e in applied} == {
+    assert {e.values["knob"]: (e.values["new"], e.values["outcome"], e.values["author"]) for e in applied} == {
         "delta": (0.37, "applied", "operator: tester 1.2"),
         "lr": (0.002, "applied", "operator: tester 1.2"),
     }
-    assert applied[0]["step"] in [e["step"] for e in run.events("beat")]
-    after = applied[0]["step"] + 1
-    await anyio.to_thread.run_sync(wait, lambda: [e for e in run.events("beat") if e["step"] > after])
-    last = next(e for e in run.events("step") if e["step"] > after)
-    assert last["delta"] == 0.37 and last["lr"] <= 0.002
+    assert applied[0].step in [e.step for e in run.events("beat")]
+    after = applied[0].step + 1
+    await anyio.to_thread.run_sync(wait, lambda: [e for e in run.events("beat") if e.step > after])
+    last = next(e for e in run.events("step") if e.step > after)
+    assert last.values["delta"] == 0.37 and last.values["lr"] <= 0.002
     table = await say("table", columns=["delta", "lr"])
     assert table["rows"][-1]["delta"] == 0.37 and "0.37" in table["text"] and "Huber delta" in table["text"]
     assert (await say("status"))["knobs"]["delta"] == 0.37
@@ -227,14 +227,14 @@ async def pause_and_go_on(run, say):
     await anyio.sleep(0.7)
     assert now["paused"] and now["live"] and (await say("status"))["step"] == now["step"]
     assert (await say("resume"))["outcome"] == "applied"
-    await anyio.to_thread.run_sync(wait, lambda: run.events("step")[-1]["step"] > now["step"])
+    await anyio.to_thread.run_sync(wait, lambda: run.events("step")[-1].step > now["step"])
     assert not (await say("status"))["paused"]
 
 
 async def stop_with_a_checkpoint(run, say):
     done = await say("checkpoint")
-    (answer,) = [e for e in run.events("decision") if e.get("request") == done["request"]]
-    assert done["outcome"] == "applied" and answer["step"] in [step_of(p) for p in run.checkpoints()]
+    (answer,) = [e for e in run.events("decision") if e.values.get("request") == done["request"]]
+    assert done["outcome"] == "applied" and answer.step in [step_of(p) for p in run.checkpoints()]
     assert (await say("stop"))["outcome"] == "applied"
     await anyio.to_thread.run_sync(wait, lambda: not run.is_live())
 
@@ -284,7 +284,7 @@ def test_only_the_protocol_stands_on_stdout(ended):
         rest, said = server.stdout.read(), server.stderr.read()
     assert rest == "" and said == "closed; what trains goes on\n"
     (status,) = [a["result"]["structuredContent"] for a in answers if a.get("id") == 2]
-    assert status["state"] == "finished" and calls_of(ended)[-1]["author"] == "operator: old 0"
+    assert status["state"] == "finished" and calls_of(ended)[-1].values["author"] == "operator: old 0"
 
 
 # What a client is offered
@@ -320,7 +320,7 @@ def test_every_kind_of_call_is_on_record_with_its_author(ended, mode):
 
     talk(ended, conversation, name="some\nclient", version="9", mode=mode)
     logged = calls_of(ended)
-    assert [(e["rule"], e["outcome"].split(":")[0]) for e in logged] == [
+    assert [(e.values["rule"], e.values["outcome"].split(":")[0]) for e in logged] == [
         ("operator: status", "answered"),
         ("operator: read", "answered"),
         ("operator: prompt", "answered"),
@@ -328,10 +328,10 @@ def test_every_kind_of_call_is_on_record_with_its_author(ended, mode):
         ("operator: no_such_tool", "refused"),
         ("operator: start_trial", "refused"),
     ]
-    assert {e["author"] for e in logged} == {"operator: some client 9"}
-    assert logged[1]["new"] == {"uri": "timemoe://run/table"} and logged[3]["new"] == {"beta": "much"}
-    assert logged[0]["old"] is None and logged[0]["step"] == 40
-    assert len(logged[5]["new"]["why"]) == 500
+    assert {e.values["author"] for e in logged} == {"operator: some client 9"}
+    assert logged[1].values["new"] == {"uri": "timemoe://run/table"} and logged[3].values["new"] == {"beta": "much"}
+    assert logged[0].values["old"] is None and logged[0].step == 40
+    assert len(logged[5].values["new"]["why"]) == 500
 
 
 def test_prompts_are_filled_in_with_the_run(ended):
@@ -409,7 +409,7 @@ def test_a_proposal_that_can_not_be_met_is_refused_with_the_reason(ended, values
         return await say.refused("propose_change", values=values, why="to see")
 
     assert complaint in talk(ended, conversation)
-    assert not ended.requests() and "refused" in calls_of(ended)[-1]["outcome"]
+    assert not ended.requests() and "refused" in calls_of(ended)[-1].values["outcome"]
 
 
 def test_without_a_labelled_fault_there_is_no_f1_but_signals(ended):
@@ -431,14 +431,14 @@ def test_routing_is_the_mean_of_the_logged_steps(ended):
         return await say("routing_summary", last=4)
 
     found = talk(ended, conversation)
-    steps = [e for e in ended.events("step") if "expert_load" in e][-4:]
-    load = np.mean([e["expert_load"] for e in steps], axis=0)
-    assert found["steps"] == [e["step"] for e in steps] and found["even"] == 1 / 8
+    steps = [e for e in ended.events("step") if "expert_load" in e.values][-4:]
+    load = np.mean([e.values["expert_load"] for e in steps], axis=0)
+    assert found["steps"] == [e.step for e in steps] and found["even"] == 1 / 8
     np.testing.assert_allclose([layer["load"] for layer in found["layers"]], load, atol=1e-4)
     np.testing.assert_allclose(
         [layer["balance"] for layer in found["layers"]], load.std(axis=1) / load.mean(axis=1), atol=1e-4
     )
-    halves = [np.mean([e["expert_load"] for e in part], axis=0) for part in (steps[:2], steps[2:])]
+    halves = [np.mean([e.values["expert_load"] for e in part], axis=0) for part in (steps[:2], steps[2:])]
     trend = [h.std(axis=1) / h.mean(axis=1) for h in halves]
     np.testing.assert_allclose([layer["trend"] for layer in found["layers"]], trend[1] - trend[0], atol=1e-4)
 
@@ -569,11 +569,9 @@ def test_figures_are_listed_and_read_and_links_are_not(ended, tmp_path):
 
     listed, names, picture, refused = talk(ended, conversation)
     assert listed == names == ["timemoe://run/figures/step-000020-scores.png"]
-    import base64
-
     assert base64.b64decode(picture.blob) == PNG and picture.mime_type == "image/png"
     assert all(SECRET not in line and "\n" not in line and line for line in refused)
-    assert len([e for e in calls_of(ended) if e["outcome"].startswith("refused")]) == 7
+    assert len([e for e in calls_of(ended) if e.values["outcome"].startswith("refused")]) == 7
 
 
 def test_a_figures_folder_that_is_a_link_is_empty(ended, tmp_path):
@@ -592,9 +590,9 @@ def test_a_trial_can_not_leave_its_folder(ended, name):
     async def conversation(say):
         return await say.refused("start_trial", name=name, values={"top_k": 1}, why="look")
 
-    before = sorted(p for p in ended.path.rglob("*"))
+    before = sorted(ended.path.rglob("*"))
     assert "name=" in talk(ended, conversation)
-    assert before == sorted(p for p in ended.path.rglob("*") if p.name != ".log-lock" or p in before)
+    assert before == sorted(ended.path.rglob("*"))
 
 
 def test_trials_in_a_linked_folder_are_refused(ended, tmp_path):
@@ -662,7 +660,7 @@ def test_a_call_whose_line_finds_the_disk_full_is_refused_and_its_line_comes_lat
         return await say("table")
 
     talk(ended, conversation)
-    assert [e["rule"] for e in calls_of(ended)] == ["operator: status", "operator: table"]
+    assert [e.values["rule"] for e in calls_of(ended)] == ["operator: status", "operator: table"]
 
 
 def test_a_request_that_finds_the_disk_full_is_refused_and_logged(ended, monkeypatch):
@@ -676,21 +674,21 @@ def test_a_request_that_finds_the_disk_full_is_refused_and_logged(ended, monkeyp
         return await say.refused("propose_change", values={"delta": 0.5}, why="tails")
 
     assert "No space left" in talk(ended, conversation)
-    assert calls_of(ended)[-1]["outcome"].startswith("refused: ")
+    assert calls_of(ended)[-1].values["outcome"].startswith("refused: ")
 
 
-@pytest.mark.parametrize("error, told", [(KeyError("a\nb"), "KeyError"), (files_room.InputError("a\nb"), "a b")])
+@pytest.mark.parametrize("error, told", [(KeyError("a\nb"), "KeyError"), (InputError("a\nb"), "a b")])
 def test_an_error_of_several_lines_and_an_unforeseen_one_are_a_line_too(ended, monkeypatch, error, told):
     def broken(run, n):
         raise error
 
-    monkeypatch.setattr(operate_room, "routing_of", broken)
+    monkeypatch.setattr(server_room, "routing_of", broken)
 
     async def conversation(say):
         return await say.refused("routing_summary")
 
     line = talk(ended, conversation)
-    assert told in line and calls_of(ended)[-1]["outcome"].startswith("refused: ")
+    assert told in line and calls_of(ended)[-1].values["outcome"].startswith("refused: ")
 
 
 def test_a_request_without_an_answer_is_pending_and_comes_back_in_time(ended, monkeypatch):
@@ -732,12 +730,12 @@ def test_the_answer_of_a_training_that_refuses_is_passed_on(ended, monkeypatch):
 )
 def test_a_missing_package_is_named_with_its_extra(ended, monkeypatch, name, use):
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(files_room.UsageError, match=r"pip install 'timemoe-lab\[operator\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'timemoe-lab\[operator\]'"):
         use(ended)
 
 
 def test_another_language_is_refused(ended):
-    with pytest.raises(files_room.UsageError, match="--lang fr: expected one of en, ko"):
+    with pytest.raises(UsageError, match="--lang fr: expected one of en, ko"):
         make_server(ended, language="fr")
 
 
@@ -790,9 +788,9 @@ def test_watch_without_a_terminal_prints_one_plain_screen(ended, capsys):
 
 
 def test_watch_of_no_run_and_a_wrong_pause_are_refused(ended, tmp_path):
-    with pytest.raises(files_room.UsageError, match="not a run"):
+    with pytest.raises(UsageError, match="not a run"):
         watch(tmp_path)
-    with pytest.raises(files_room.UsageError, match="--every 0"):
+    with pytest.raises(UsageError, match="--every 0"):
         watch(ended.path, every_s=0)
 
 
@@ -816,6 +814,6 @@ def test_watch_in_a_terminal_is_safe_to_close(living):
     except OSError:
         pass  # the other end is closed
     assert process.wait() == 0 and b"training goes on" in said and b"Traceback" not in said
-    step = living.events("step")[-1]["step"]
-    wait(lambda: living.events("step")[-1]["step"] > step)
+    step = living.events("step")[-1].step
+    wait(lambda: living.events("step")[-1].step > step)
     assert state_of(living).live

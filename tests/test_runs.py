@@ -691,7 +691,7 @@ def test_beats_by_the_clock_and_an_early_end_are_reproduced_by_step(small_store,
     assert len(beats) >= 2 and end < 30
     result = reproduce(run, small_store, tmp_path / "again")
     again = RunFolder(tmp_path / "again")
-    assert result["identical"] and [e.step for e in again.events("beat")] == beats
+    assert result.identical and [e.step for e in again.events("beat")] == beats
     assert again.events("end")[0].step == end
 
 
@@ -709,13 +709,13 @@ def test_a_store_that_is_gone_is_one_line_and_may_be_named(small_store, whole, k
 
 def test_agreement_is_of_the_worst_number(whole, tmp_path):
     same = compare_runs(whole[0], whole[0])
-    assert same["identical"] and same["agreement"] == 1
+    assert same.identical and same.agreement == 1
     other = RunFolder(shutil.copytree(whole[0].path, tmp_path / "run"))
     lowered = lambda e: replace(e, values=e.values | {"threshold": 0.9 * e.values["threshold"]})
     events = [lowered(e) if e.event == "beat" else e for e in other.events()]
     (other.path / "events.jsonl").write_text("".join(json.dumps(e.to_json()) + "\n" for e in events))
-    assert compare_runs(whole[0], other)["agreement"] == pytest.approx(0.9)
-    assert [m["name"] for m in same["metrics"]] == ["loss", "f1", "threshold", "held_out"]
+    assert compare_runs(whole[0], other).agreement == pytest.approx(0.9)
+    assert [m.name for m in same.metrics] == ["loss", "f1", "threshold", "held_out"]
     assert agreement(2.0, 1.9) == pytest.approx(0.95) and agreement(0.0, 0.1) == 0
 
 

@@ -31,9 +31,9 @@ from timemoe_lab.data.motor import campaign, write_campaign
 from timemoe_lab.data.readers import read_folder
 from timemoe_lab.data.store import Store
 from timemoe_lab.files import InputError, UsageError
+from timemoe_lab.records import Beat
 from timemoe_lab.run.folder import RunFolder
 
-heartbeat_room = import_module("timemoe_lab.agent.heartbeat")
 tune_room = import_module("timemoe_lab.agent.tune")
 
 
@@ -65,8 +65,8 @@ def planted(quality, before=lambda run, step: None):
         def beat(model, progress):
             before(run, progress.step)
             value = quality(knobs(run.config), progress.step, run.config.train.seed)
-            row = {"average_precision": value, "f1": value / 2, "f0.5": value / 4, "threshold": 1.0, "delta": 1.0}
-            return row | {"loss": progress.loss, "held_out": 1.0}
+            columns = {"average_precision": value, "f1": value / 2, "f0.5": value / 4, "threshold": 1.0, "delta": 1.0}
+            return Beat(columns | {"loss": progress.loss, "held_out": 1.0})
 
         return beat
 
@@ -388,7 +388,7 @@ def test_a_storage_that_goes_away_costs_nothing(motors, config, tmp_path, monkey
     assert "\n" not in str(caught.value) and any("trial 1, step 4: the storage is away" in line for line in said)
     run = RunFolder(tmp_path / "study/trials/0001")
     before = (run.path / "events.jsonl").read_bytes()
-    assert run.events("end")[0]["step"] == 8
+    assert run.events("end")[0].step == 8
     away.rename(journal)
     told = tune(motors, tmp_path / "study", config=config, trials=3, n_seeds=2)
     assert told["complete"] == 3 and (run.path / "events.jsonl").read_bytes() == before
@@ -410,7 +410,7 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint(number, motors, config, tmp
     said = []
     told = tune(motors, tmp_path / "study", config=config, trials=2, n_seeds=2, progress=said.append)
     assert "stopped" not in told and told["complete"] == 2 and said[0].startswith("trials/0001: training, taken up at")
-    steps = [e["step"] for e in RunFolder(tmp_path / "study/trials/0001").events("beat")]
+    steps = [e.step for e in RunFolder(tmp_path / "study/trials/0001").events("beat")]
     assert steps == [2, 4, 6, 8] and len(rows_of(tmp_path / "study")) == 2
 
 
@@ -432,7 +432,7 @@ def test_a_pruned_trial_that_nobody_told_is_told_without_training(motors, config
     before = (run.path / "events.jsonl").read_bytes()
     tune(motors, tmp_path / "study", config=config, trials=1, n_seeds=2)
     assert rows_of(tmp_path / "study")[lost[0]]["state"] == "pruned"
-    assert (run.path / "events.jsonl").read_bytes() == before and run.events("beat")[-1]["pruned"]
+    assert (run.path / "events.jsonl").read_bytes() == before and run.events("beat")[-1].values["pruned"]
 
 
 def test_a_line_that_a_kill_cut_short_is_taken_off(motors, config, tmp_path, fast):

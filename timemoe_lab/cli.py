@@ -543,9 +543,9 @@ def _outcome(run: "RunFolder", columns: Sequence[str] = ()) -> dict:
 
     best = run.checkpoint("best")
     found = best_settings(run)
-    lines = [beat_table(run, columns=columns), *decision_lines(run), found["text"]]
+    lines = [beat_table(run, columns=columns), *decision_lines(run), found.text]
     measured = read_json(best / "state.json")["beat"]
-    facts = {"run": str(run.path), "table": "\n".join(lines), "best": best.name, "best_set": found}
+    facts = {"run": str(run.path), "table": "\n".join(lines), "best": best.name, "best_set": asdict(found)}
     return facts | {"threshold": measured["threshold"], "f1": measured["f1"], "remarks": remarks(run)}
 
 
@@ -597,7 +597,7 @@ def _replay(run: "RunFolder") -> dict:
     "Derives every decision of a log again; fails on a difference."
     from timemoe_lab.agent.policy import replay
 
-    rows = replay(run.events(), run.config.agent.rules)
+    rows = [row.to_json() for row in replay(run.events(), run.config.agent.rules)]
     wrong = [r for r in rows if not r["same"]]
     said = [
         f"step {r['step']}: {r['what']}: logged {_brief(r['logged'])}, derived {_brief(r['derived'])}" for r in wrong
@@ -622,7 +622,7 @@ def _brief(decision) -> str:
 # %% ../nbs/82_cli.ipynb #operator-def
 def operator_command(options: argparse.Namespace) -> dict:
     "Serves a run to an AI agent: an MCP server over stdio."
-    from timemoe_lab.agent.operate import serve
+    from timemoe_lab.agent.server import serve
 
     serve(options.run, language=options.lang)
     return {}
@@ -673,13 +673,13 @@ def reproduce_command(options: argparse.Namespace) -> dict:
     store = _store_of(run, options.store)
     differs = differences(run, store, device=device)
     for row in differs:
-        print("differs: {what}: {then} then, {now} now".format_map(row), file=sys.stderr)
+        print(f"differs: {row.what}: {row.then} then, {row.now} now", file=sys.stderr)
     if not differs:
         print("the same versions, data, code and device", file=sys.stderr)
-    result = reproduce(run, store, out, device=device)
+    result = asdict(reproduce(run, store, out, device=device))
     columns = {"Measured": "name", "Run": "run:.6g", "Again": "again:.6g", "Agreement": "agreement:.4%"}
     table = format_table(result["metrics"], columns)
-    return {"out": str(out), "table": table, **result, "differs": differs, "exit": int(result["agreement"] < PROMISE)}
+    return {"out": str(out), "table": table, **result, "differs": [asdict(row) for row in differs], "exit": int(result["agreement"] < PROMISE)}
 
 # %% ../nbs/82_cli.ipynb #score-command-def
 def score_command(options: argparse.Namespace) -> dict:

@@ -11,7 +11,7 @@ __all__ = ['METRICS', 'TUNED', 'JOURNAL', 'PULSE_S', 'GRACE_S', 'AWAY', 'DONE', 
            'search', 'train_seeds', 'verdict', 'study_facts', 'importance', 'tune', 'write_best', 'summary']
 
 # %% ../../nbs/agent/65_tune.ipynb #imports
-import fcntl
+import errno
 import json
 import math
 import os
@@ -54,6 +54,9 @@ from timemoe_lab.files import (
     write_json,
 )
 from ..model.device import is_out_of_memory
+from ..model.timemoe import TimeMoE
+from ..records import Beat
+from ..run.checkpoint import Progress
 from ..run.folder import RunFolder, code_hash, git_revision, start_run, versions
 from ..train.loop import stop_on_signal, train
 
@@ -69,8 +72,8 @@ def study_metric(
 ) -> str:  # a key of METRICS, and a column of a beat
     "What all trials of a study are judged by."
     labels = [store.recording(i).label for i in store.members("validation")]
-    faulty, healthy = any(y.any() for y in labels), any(not y.all() for y in labels)
-    if faulty and healthy:
+    faulty = any(y.any() for y in labels)
+    if faulty and any(not y.all() for y in labels):
         return "average_precision"
     kept = [i for split in reversed(SEEN) for i in store.members(split)][0]
     if faulty or with_fault(store.recording(kept), 5, mask=store.mask) is None:
@@ -88,29 +91,40 @@ def search_space(
     longest: int,  # samples at the model's rate: no window can be longer
 ) -> tuple[dict[str, Knob], dict[str, str]]:  # by name: bounds, and why a knob rests
     "The knobs that a study turns, and those that it leaves alone."
-    model, rests = config.model, {}
+    rests = _resting(config)
+    longest = min(longest, config.model.max_positions)
+    ends = {
+        "top_k": (1, config.model.n_experts),
+        "context": (max(config.model.horizons), longest),
+        "stride": (1, longest),
+    }
+    space = {}
+    for name in TUNED:
+        if name in rests:
+            continue
+        knob = SPACE[name]
+        low, high = ends.get(name, (knob.low, knob.high))
+        space[name] = found = replace(knob, low=max(knob.low, low), high=min(knob.high, high))
+        value = check_knob(name, knobs(config)[name])
+        fits = found.low <= value <= found.high
+        require(fits, f"{name}={value:g}: a study of these recordings needs {found.low:g} to {found.high:g}")
+    return space, rests
+
+
+def _resting(config: Config) -> dict[str, str]:
+    "Why a knob can change nothing, by its name."
+    rests = {}
     if config.score.mode != "spec":
         rests |= dict.fromkeys(("alpha", "beta"), "they weigh the specification's score, and score.mode is 'lab'")
-    if not model.n_experts:
+    if not config.model.n_experts:
         rests |= dict.fromkeys(("top_k", "aux_weight"), "the model is dense")
-    if len(model.horizons) == 1:
+    if len(config.model.horizons) == 1:
         rests["head_tilt"] = "the model has one head"
     if config.agent.policy:
         rests["delta_decay"] = "the configuration brings its own policy"
     elif config.train.steps <= (config.agent.every_steps or config.train.checkpoint_every):
         rests["delta_decay"] = "the only beat is at the end, when delta has no step left to act on"
-    longest = min(longest, model.max_positions)
-    ends = {"top_k": (1, model.n_experts), "context": (max(model.horizons), longest), "stride": (1, longest)}
-    space = {}
-    for name in (n for n in TUNED if n not in rests):
-        knob, (low, high) = SPACE[name], ends.get(name, (-math.inf, math.inf))
-        space[name] = replace(knob, low=max(knob.low, low), high=min(knob.high, high))
-        value = check_knob(name, knobs(config)[name])
-        inside = space[name].low <= value <= space[name].high
-        require(
-            inside, f"{name}={value:g}: a study of these recordings needs {space[name].low:g} to {space[name].high:g}"
-        )
-    return space, rests
+    return rests
 
 
 def longest_context(
@@ -127,15 +141,13 @@ def suggest(
     space: dict[str, Knob],
 ) -> dict[str, float]:  # by name
     "The values that the search proposes; those of a trial that was begun stay as they are."
-    return {
-        name: (trial.suggest_int if k.whole else trial.suggest_float)(name, *_ends(k), log=k.log)
-        for name, k in space.items()
-    }
-
-
-def _ends(knob: Knob) -> tuple[float, float]:
-    "The bounds, whole where the knob is."
-    return (math.ceil(knob.low), math.floor(knob.high)) if knob.whole else (float(knob.low), float(knob.high))
+    found = {}
+    for name, knob in space.items():
+        if knob.whole:
+            found[name] = trial.suggest_int(name, math.ceil(knob.low), math.floor(knob.high), log=knob.log)
+        else:
+            found[name] = trial.suggest_float(name, float(knob.low), float(knob.high), log=knob.log)
+    return found
 
 
 def trial_config(
@@ -171,12 +183,14 @@ def gain_over_seeds(
     base: Sequence[float],  # (seed,) metric of the default
 ) -> Gain:
     "The gain and what it has to exceed; both sides have 2 seeds or more."
-    parts = [np.var(scores, ddof=1) / len(scores) for scores in (best, base)]
-    spread, gain = math.hypot(np.std(best, ddof=1), np.std(base, ddof=1)), np.mean(best) - np.mean(base)
+    gain = np.mean(best) - np.mean(base)
+    spread = math.hypot(np.std(best, ddof=1), np.std(base, ddof=1))
     if spread == 0:
         return Gain(float(gain), 0.0, 0.0)
-    freedom = sum(parts) ** 2 / sum(p**2 / (len(x) - 1) for p, x in zip(parts, (best, base)))
-    return Gain(float(gain), float(spread), float(stats.t.ppf(0.975, freedom) * math.sqrt(sum(parts))))
+    parts = [np.var(scores, ddof=1) / len(scores) for scores in (best, base)]
+    freedom = sum(parts) ** 2 / sum(p**2 / (len(x) - 1) for p, x in zip(parts, (best, base)))  # Welch, Satterthwaite
+    half_width = stats.t.ppf(0.975, freedom) * math.sqrt(sum(parts))
+    return Gain(float(gain), float(spread), float(half_width))
 
 # %% ../../nbs/agent/65_tune.ipynb #storage-def
 JOURNAL = "journal.log"
@@ -190,22 +204,24 @@ class JournalLock:
         self,
         path: Path,  # journal, which is there
     ):
-        self.path, self._file = path, None
+        self.path = path
+        self._held = ExitStack()
 
     def acquire(self) -> bool:
         "Waits for the lock, and takes off a last line that was cut short."
-        file = open(self.path, "r+b")  # noqa: SIM115 (closed by release)
-        fcntl.flock(file, fcntl.LOCK_EX)
+        if not self.path.is_file():  # `turn` would make an empty one
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
+        file = self._held.enter_context(turn(self.path)).buffer
         end = file.seek(0, os.SEEK_END)
-        if end and (file.seek(-1, os.SEEK_END), file.read())[1] != b"\n":
+        file.seek(max(0, end - 1))
+        if end and file.read() != b"\n":
             file.seek(0)
             file.truncate(file.read().rfind(b"\n") + 1)
-        self._file = file
         return True
 
     def release(self) -> None:
         "Lets others in."
-        self._file.close()
+        self._held.close()
 
 
 def open_storage(
@@ -341,7 +357,8 @@ def refuse_other(
             f"{where}: a study of other recordings, splits or scale than those of {asked['store']}; "
             f"give the store that it was begun with ({known['store']}), or another --out"
         )
-    old, new = (dict(_flat(facts["config"])) for facts in (known, asked))
+    old = dict(_flat(known["config"]))
+    new = dict(_flat(asked["config"]))
     other = [name for name in old | new if old.get(name) != new.get(name)]
     if other:
         name = other[0]
@@ -351,7 +368,9 @@ def refuse_other(
         )
     for name, what in (("seeds", "--seeds"), ("storage", "--storage")):
         if known[name] != asked[name]:
-            old, new = (len(f[name]) if name == "seeds" else f[name] for f in (known, asked))
+            old, new = known[name], asked[name]
+            if name == "seeds":
+                old, new = map(len, (old, new))
             raise InputError(
                 f"{where}: begun with {what} {old}, not {new}; they stay as they were, or choose another --out"
             )
@@ -380,7 +399,8 @@ def open_study(
 
 def _open(out: Path, asked: dict, url: str | None) -> tuple[optuna.Study, dict]:
     "The study, while no other worker opens it."
-    path, begun = out / "study.json", (out / "study.json").is_file()
+    path = out / "study.json"
+    begun = path.is_file()
     known = read_json(path, need=tuple(asked)) if begun else asked
     refuse_other(str(out), known, asked)
     if begun and url is None and not (out / JOURNAL).is_file():
@@ -404,7 +424,7 @@ def train_to_end(
     folder: Path,  # run folder, made where there is none
     config: Config,
     *,
-    watch: Callable[[dict, int], None] = lambda row, step: None,  # told of each beat; may set "stop" and "pruned"
+    watch: Callable[[dict, int], bool] = lambda columns, step: False,  # told of each beat; whether to end with it
 ) -> RunFolder | None:  # None: stopped by a signal, with a checkpoint
     "Trains a run from where it stands to its end."
     if not (folder / "config.json").is_file():
@@ -414,16 +434,18 @@ def train_to_end(
     if replace(run.config, data=replace(run.config.data, scope=config.data.scope)) != config:
         raise InputError(f"{folder}: a run with other settings than the study's; move it away")
     for event in run.events("beat"):
-        watch(event, event["step"])
+        watch(event.values, event.step)
     if run.events("end") or was_pruned(run):
         return run
-    beat, at = heartbeat(run, worker.store), max((e["step"] for e in run.events()), default=0)
-    worker.progress(f"{folder.relative_to(worker.out)}: training" + f", taken up at step {at}" * (at > 0))
+    at = max((e.step for e in run.events()), default=0)
+    since = f", taken up at step {at}" if at else ""
+    worker.progress(f"{folder.relative_to(worker.out)}: training{since}")
+    beat = heartbeat(run, worker.store)
 
-    def watched(model, progress):
-        row = beat(model, progress)
-        watch(row, progress.step)
-        return row
+    def watched(model: TimeMoE, progress: Progress) -> Beat:
+        found = beat(model, progress)
+        lags = watch(found.columns, progress.step)
+        return replace(found, columns=found.columns | {"pruned": True}, stop=True) if lags else found
 
     how = {"device": worker.device, "heartbeat": watched, "now": lambda: 0.0}  # a clock that stands still
     done = train(run, worker.store, **how)
@@ -434,7 +456,7 @@ def was_pruned(
     run: RunFolder,
 ) -> bool:
     "Whether a beat ended the run because it lagged behind."
-    return any(e.get("pruned") for e in run.events("beat"))
+    return any(e.values.get("pruned") for e in run.events("beat"))
 
 
 def measured(
@@ -452,22 +474,22 @@ def reporter(
     worker: Worker,
     trial: Trial,
     steps: int,  # of its training
-) -> Callable[[dict, int], None]:
-    "What tells the storage of each beat, and marks the one that ends a trial that lags behind."
+) -> Callable[[dict, int], bool]:
+    "What tells the storage of each beat, and whether the trial lags behind, so that it ends."
     told = set(worker.trials()[trial.number].intermediate_values)
 
-    def watch(row: dict, step: int) -> None:
-        value = row.get(worker.metric)
-        if value is None or row.get("pruned"):
-            return
+    def watch(columns: dict, step: int) -> bool:
+        value = columns.get(worker.metric)
+        if value is None or columns.get("pruned"):
+            return False
         try:
             if step not in told:
                 trial.report(value, step)
-            if step < steps and trial.should_prune():
-                row |= {"stop": True, "pruned": True}
+            return step < steps and trial.should_prune()
         except AWAY as error:
             why = str(error.__cause__ or error)[:100]
             worker.progress(f"trial {trial.number}, step {step}: the storage is away ({why}); the training goes on")
+            return False
 
     return watch
 
@@ -505,7 +527,8 @@ def run_trial(
     trial: Trial,
 ) -> tuple[TrialState, str]:  # RUNNING: stopped by a signal; what there is to say of it
     "Trains a trial and tells the study what came out."
-    space, begun = {k: Knob(**v) for k, v in worker.facts["space"].items()}, time.monotonic()
+    begun = time.monotonic()
+    space = {k: Knob(**v) for k, v in worker.facts["space"].items()}
     try:
         config = trial_config(worker.config, suggest(trial, space))
         watch = reporter(worker, trial, config.train.steps)
@@ -560,8 +583,9 @@ def _orphan(worker: Worker, stack: ExitStack) -> int | None:
     "The number of a trial of this folder that was begun and that nobody trains; it is locked."
     for number in [t.number for t in worker.trials(TrialState.RUNNING)]:
         folder = worker.folder(number)
-        lock, journal = folder.with_suffix(".lock"), worker.facts["storage"] == JOURNAL
-        here = (journal or lock.exists()) and not is_locked(folder / ".lock")
+        lock = folder.with_suffix(".lock")
+        mine = lock.exists() or worker.facts["storage"] == JOURNAL
+        here = mine and not is_locked(folder / ".lock")
         if here and stack.enter_context(turn(lock, wait=False)):
             if worker.trials()[number].state == TrialState.RUNNING:  # it may have ended just now
                 return number
@@ -583,7 +607,8 @@ def search(
     trials: int,  # that the study shall have, finished or pruned
 ) -> bool:  # False: stopped by a signal
     "Works until the study has its trials."
-    n_failed, waiting = 0, False
+    n_failed = 0
+    waiting = False
     while not worker.stop.is_set():
         with next_trial(worker, trials) as trial:
             if trial is not None:
@@ -591,7 +616,8 @@ def search(
                 worker.progress(f"trial {trial.number}: {state.name.lower()}, {said}")
                 if state == TrialState.RUNNING:
                     return False
-                n_failed, waiting = (n_failed + 1 if state == TrialState.FAIL else 0), False
+                n_failed = n_failed + 1 if state == TrialState.FAIL else 0
+                waiting = False
                 if n_failed == MOST_FAILED:
                     raise InputError(f"{worker.out}: {n_failed} trials in a row failed, the last: {said}")
                 continue
@@ -610,13 +636,15 @@ def train_seeds(
     best: FrozenTrial,
 ) -> dict[int, list[float | None]] | None:  # (seed,) metric by trial, None where it failed; None: stopped by a signal
     "The metric of the best set and of the default from each seed."
-    config, values, failed = worker.config, {best.number: best.params, 0: {}}, set()
-    jobs, left = [(n, s) for s in worker.facts["seeds"] for n in values], None
-    folder = lambda n, s: worker.out / "seeds" / f"{n:04d}-{s}"
-    while left is None or left:
-        left = []
-        for n, seed in (job for job in jobs if job not in failed):
-            seeded = replace(config, train=replace(config.train, seed=seed))
+    values = {best.number: best.params, 0: {}}
+    seeds = worker.facts["seeds"]
+    folder = lambda n, seed: worker.out / "seeds" / f"{n:04d}-{seed}"
+    failed = set()
+    left = [(n, seed) for seed in seeds for n in values]
+    while left:
+        others = []  # that another worker trains
+        for n, seed in left:
+            seeded = replace(worker.config, train=replace(worker.config.train, seed=seed))
             with turn(folder(n, seed).with_suffix(".lock"), wait=False) as mine:
                 try:
                     if mine and train_to_end(worker, folder(n, seed), trial_config(seeded, values[n])) is None:
@@ -624,11 +652,13 @@ def train_seeds(
                 except InputError as error:
                     failed.add((n, seed))
                     worker.progress(f"seed {seed} of trial {n}: failed, {error}")
-            left += [(n, seed)] * (not mine)
+            if not mine:
+                others.append((n, seed))
+        left = others
         if left and worker.stop.wait(0.5):
             return None
-    score = lambda n, s: None if (n, s) in failed else measured(RunFolder(folder(n, s)), worker.metric)[worker.metric]
-    return {n: [score(n, s) for s in worker.facts["seeds"]] for n in values}
+    score = lambda n, seed: measured(RunFolder(folder(n, seed)), worker.metric)[worker.metric]
+    return {n: [None if (n, seed) in failed else score(n, seed) for seed in seeds] for n in values}
 
 
 def verdict(
@@ -672,8 +702,11 @@ def study_facts(
 
 def _history(facts: dict, trials: list[FrozenTrial]) -> list[dict]:
     "A row for each trial that was begun: value, best so far, what became of it, and its beats."
-    rows, best = [], None
-    for t in (t for t in trials if t.state != TrialState.WAITING):
+    rows = []
+    best = None
+    for t in trials:
+        if t.state == TrialState.WAITING:
+            continue
         value = t.user_attrs.get(facts["metric"])
         best = value if t.state == TrialState.COMPLETE and (best is None or value > best) else best
         row = {"trial": t.number, "state": t.state.name.lower(), "value": value, "best": best, "params": t.params}
@@ -718,7 +751,8 @@ def tune(
     "Searches for a better set of knobs, and says whether it is better than chance."
     require(trials >= 1, f"--trials {trials}: expected 1 or more")
     require(n_seeds >= 2, f"--seeds {n_seeds}: expected 2 or more, for one has no spread")
-    out, where = Path(out), shown(storage)
+    out = Path(out)
+    where = shown(storage)
     with stop_on_signal() as stop, reachable(where):
         name = out.resolve().name
         asked = study_facts_of(store, config, name=name, storage=where, n_seeds=n_seeds)
@@ -756,7 +790,8 @@ def summary(
     facts: dict,  # see study_facts
 ) -> dict:  # JSON-ready; "table" is text
     "What there is to say of a study."
-    rows, beta = facts["history"], f"f{facts['config']['score']['f_beta']:g}"
+    rows = facts["history"]
+    beta = f"f{facts['config']['score']['f_beta']:g}"
     columns = {"Trial": "trial", "State": "state", METRIC_NAMES[facts["metric"]]: "value:.4f", "F1": "f1:.3f"}
     columns |= {beta.upper(): f"{beta}:.3f"} | {name: f"{name}:.4g" for name in facts["space"]}
     count = {state: sum(r["state"] == state for r in rows) for state in ("complete", "pruned", "fail", "running")}
