@@ -31,11 +31,12 @@ from typing import TYPE_CHECKING
 # %% ../nbs/82_cli.ipynb #own-imports
 from .bench import bench_ingest, bench_store
 from .config import PRESETS, SCOPES, Config, Rule, config_from_dict, preset
-from .data.ingest import SeriesFolder, prepare_folder
+from .data.ingest import prepare_folder
 from .data.motor import FORMATS, PHASES, campaign, write_campaign
 from .data.phases import is_reversed
 from .data.readers import list_files, read_file, read_folder
-from .data.recording import Recording
+from .data.recording import Kind, Recording
+from .data.series import SeriesFolder
 from .data.store import SPLIT_CODES, Store, verify_store
 from .files import Bar, InputError, UsageError, atomic_path, check_new, format_table, json_ready, read_json
 
@@ -244,10 +245,10 @@ def _noticed(store: Store) -> dict:
         if not store.swap_phases:
             facts["hint"] = "reversed phases look like a fault; if clamps were swapped, prepare with --swap-phases"
     if store.oddest:
-        name, ratio = store.oddest["name"], store.oddest["ratio"]
-        facts["least_like_the_other_healthy"] = f"{name} ({ratio:.1f} times the usual distance)"
-    plain = lambda s: s["problem"].removeprefix(f"{store.raw}/").removeprefix(f"{s['file']}: ")
-    return facts | {"skipped": {s["file"]: plain(s) for s in store.skipped}}
+        odd = store.oddest
+        facts["least_like_the_other_healthy"] = f"{odd.name} ({odd.ratio:.1f} times the usual distance)"
+    plain = lambda s: s.problem.removeprefix(f"{store.raw}/").removeprefix(f"{s.file}: ")
+    return facts | {"skipped": {s.file: plain(s) for s in store.skipped}}
 
 
 def verify_command(options: argparse.Namespace) -> dict:
@@ -759,7 +760,7 @@ def _evaluate(
     n_seen = sum(r["split"] != "test" for r in scorer.run.facts["recordings"])
     with counted("evaluate", max(1, len(list_files(raw)) - n_seen)) as progress:
         frame, cut = scorer.frame, scorer.run.facts["healthy_head"]
-        kind = (frame.fs, frame.channels, frame.units)
+        kind = Kind(frame.fs, frame.channels, frame.units)
         recordings = read_folder(raw, fs=fs, healthy_head=cut, kind=kind, skipped=skipped)
         store = find_store(scorer.run, moved)
         return evaluate(scorer, recordings, where=raw, store=store, rows=rows, progress=progress)

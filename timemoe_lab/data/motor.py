@@ -204,14 +204,18 @@ def campaign(
     phases: Iterable[str] = PHASES,  # where a short may be; of A, B, C
 ) -> tuple[Job, ...]:
     "Every class at every frequency and load; the phase of a fault is drawn."
-    freqs, loads, phases = tuple(freqs), tuple(loads), tuple(phases)
+    freqs = tuple(freqs)
+    loads = tuple(loads)
+    phases = tuple(phases)
     if not phases or not set(phases) <= set(PHASES):
         raise UsageError(f"phases is {phases}, expected one or more of A, B, C")
     grid = [(c, f, p) for c in classes for f in freqs for p in loads for _ in range(reps if c else healthy_reps)]
     drawn = np.random.default_rng([seed, len(grid), 3]).integers(0, len(phases), len(grid))
-    return tuple(
-        Job(c, f, p, i, phases[drawn[i]] if c else "A", switched_s if c else None) for i, (c, f, p) in enumerate(grid)
-    )
+    jobs = []
+    for serial, (class_id, hz, load) in enumerate(grid):
+        job = Job(class_id, hz, load, serial)
+        jobs.append(replace(job, phase=phases[drawn[serial]], fault_s=switched_s) if class_id else job)
+    return tuple(jobs)
 
 # %% ../../nbs/data/14_motor.ipynb #plant-def
 ORDERS = (1, 3, 5, 7, 11, 13)  # harmonics of the supply
@@ -274,9 +278,10 @@ def _share(supply: Supply, nuisance: Nuisance, motor: Motor, rng: np.random.Gene
     odd = nuisance.odd_sequence * order * (order > 1)
     share = odd * (_complex(fixed, len(ORDERS), 2) + _complex(rng, len(ORDERS), 2))
     angle = np.exp(2j * np.pi * fixed.random((len(ORDERS), 2)))
-    share[0] = 1, nuisance.unbalance_fixed * angle[0, 1] + nuisance.unbalance * _complex(rng, 1)[0]
+    share[0, 0] = 1
+    share[0, 1] = nuisance.unbalance_fixed * angle[0, 1] + nuisance.unbalance * _complex(rng, 1)[0]
     for signed, size in supply.dead_time:
-        at = ORDERS.index(abs(signed)), int(signed < 0)
+        at = (ORDERS.index(abs(signed)), int(signed < 0))
         share[at] += size * angle[at]
     return share
 
@@ -332,7 +337,9 @@ def voltage(
 ) -> np.ndarray:  # (time, recording) or (time,), complex; V peak
     "The supply's voltage vector."
     turn = np.exp(1j * (numbers.turn_rate * time_s + numbers.turn_start))
-    double, power, total = turn * turn, turn, 0.0
+    double = turn * turn
+    power = turn
+    total = 0.0
     for order in range(1, ORDERS[-1] + 1, 2):
         if order > 1:
             power = power * double
@@ -361,9 +368,11 @@ def machine(
 ) -> Machine:
     "The coefficients for a set of recordings."
     m = numbers.magnetising_h
-    ls, lr = motor.stator_leak_h + m, motor.rotor_leak_h + m
+    ls = motor.stator_leak_h + m
+    lr = motor.rotor_leak_h + m
     d = ls * lr - m * m
-    rest, faulty = 1 - 2 * numbers.turns / 3, numbers.turns > 0
+    rest = 1 - 2 * numbers.turns / 3
+    faulty = numbers.turns > 0
     return Machine(
         own=np.stack([lr / d, ls / d]).astype(complex),
         mutual=(m / d).astype(complex),
@@ -374,7 +383,7 @@ def machine(
         ripple=numbers.ripple,
     )
 
-
+# %% ../../nbs/data/14_motor.ipynb #slope-def
 def slope(
     state: np.ndarray,  # (4, recording) complex: stator flux, rotor flux, fault current, speed + j angle
     drive: np.ndarray,  # (4, recording) complex: voltages of stator, rotor (0) and shorted axis, V; load torque, N m
@@ -383,7 +392,8 @@ def slope(
     motor: Motor,
 ) -> np.ndarray:  # (4, recording) complex, per second
     "The time derivative of the state."
-    flux, speed = state[:2], state[3].real
+    flux = state[:2]
+    speed = state[3].real
     current = machine.own * flux - machine.mutual * flux[::-1]
     load = drive[3].real * (1 + machine.ripple[0] * np.cos(state[3].imag + machine.ripple[1]))
     pull = machine.pull * (current[0] * current[1].conj()).imag
@@ -402,7 +412,8 @@ def steady(
     motor: Motor,
 ) -> tuple[np.ndarray, np.ndarray]:  # (2, recording) complex, A peak; (recording,) N m
     "Stator and rotor current of the equivalent circuit at a slip, and the torque."
-    w, v = numbers.turn_rate, numbers.volts * np.exp(1j * numbers.turn_start)
+    w = numbers.turn_rate
+    v = numbers.volts * np.exp(1j * numbers.turn_start)
     z_m = 1j * w * numbers.magnetising_h
     z_r = numbers.rotor_ohm / slip + 1j * w * motor.rotor_leak_h
     z_s = numbers.stator_ohm + 1j * w * motor.stator_leak_h
@@ -418,12 +429,14 @@ def steady_slip(
 ) -> np.ndarray:  # (recording,)
     "The slip at which the motor carries its load."
     x = numbers.turn_rate * (motor.stator_leak_h + motor.rotor_leak_h)
-    low, high = np.full_like(x, 1e-9), numbers.rotor_ohm / np.hypot(numbers.stator_ohm, x)
+    low = np.full_like(x, 1e-9)
+    high = numbers.rotor_ohm / np.hypot(numbers.stator_ohm, x)
     for _ in range(60):
         slip = (low + high) / 2
         speed = (1 - slip) * numbers.turn_rate / motor.pole_pairs
         short = steady(numbers, slip, motor)[1] < numbers.torque + motor.friction * speed
-        low, high = np.where(short, slip, low), np.where(short, high, slip)
+        low = np.where(short, slip, low)
+        high = np.where(short, high, slip)
     return slip
 
 
@@ -483,7 +496,7 @@ class Trace:
         index: int,  # recording
     ) -> "Trace":  # its columns, (time,)
         "One recording's trace."
-        return Trace(*(np.ascontiguousarray(getattr(self, f.name)[:, index]) for f in fields(self)))
+        return Trace(**{f.name: np.ascontiguousarray(getattr(self, f.name)[:, index]) for f in fields(self)})
 
 
 def integrate(
@@ -496,7 +509,9 @@ def integrate(
     state: np.ndarray | None = None,  # (4, recording) complex, where to start; None is the steady state
 ) -> Trace:
     "Currents and rotor angle at every step."
-    coefficients, n_ramp, n = machine(numbers, motor), round(ramp_s / dt), round(seconds / dt)
+    coefficients = machine(numbers, motor)
+    n_ramp = round(ramp_s / dt)
+    n = round(seconds / dt)
     state = start(numbers, motor, -n_ramp * dt) if state is None else state.copy()
     shape = (n, len(numbers.turns))
     trace = Trace(np.empty(shape, np.complex64), np.empty(shape, np.float32), np.empty(shape))
@@ -509,7 +524,8 @@ def integrate(
         for i in range(count):
             state[2] *= closed[i]
             states[i] = state
-            state = _step(state, drive[2 * i : 2 * i + 3], coefficients.loop_gain * closed[i], coefficients, motor, dt)
+            gain = coefficients.loop_gain * closed[i]
+            state = _step(state, drive[2 * i : 2 * i + 3], gain, coefficients, motor, dt)
         _keep(trace, states, first, coefficients)
     return trace
 
@@ -627,7 +643,8 @@ def observe(
     field = _fault_field(turn, spin, numbers.turns * trace.fault, motor, rng)
     line = trace.effective + (2 / 3 * numbers.axis).astype(np.complex64) * field.astype(np.float32)
     powers, share = line_table(motor, nuisance)
-    size, main = _sizes(share, nuisance.line_spread, job, motor, nuisance, 5, rng), _main(trace.effective, turn)
+    size = _sizes(share, nuisance.line_spread, job, motor, nuisance, 5, rng)
+    main = _main(trace.effective, turn)
     extra = waves(turn, spin, powers, size * main)
     flux = _coil(turn, spin, line, field, main, job, motor, nuisance, rng)
     return line + extra, np.gradient(flux, time_s[1] - time_s[0])
@@ -707,7 +724,8 @@ def simulate(
     jobs = tuple(jobs)
     _check(jobs, fs, seconds, motor, chunk)
     each = int(np.ceil(1 / (fs * MAX_STEP_S) - 1e-9))  # steps for a sample
-    n, dt = round(fs * seconds) * each, 1 / (fs * each)
+    n = round(fs * seconds) * each
+    dt = 1 / (fs * each)
     chunk = chunk or max(1, min(128, TRACE_BYTES // (20 * n)))  # 20 bytes for a step
     for first in range(0, len(jobs), chunk):
         part = jobs[first : first + chunk]
@@ -715,11 +733,15 @@ def simulate(
         _check_torque(part, numbers, motor)
         trace = integrate(numbers, motor, seconds=n * dt, dt=dt)
         for i, job in enumerate(part):
-            time_s, one = np.arange(n) * dt, trace.take(i)
-            line, emf = observe(job, numbers.take(i), one, time_s, motor, nuisance, _recording_rng(seed, job, 1))
-            seen = time_s[::each], numbers.take(i), nuisance, sensor, _recording_rng(seed, job, 2)
+            time_s = np.arange(n) * dt
+            own = numbers.take(i)
+            one = trace.take(i)
+            line, emf = observe(job, own, one, time_s, motor, nuisance, _recording_rng(seed, job, 1))
+            seen = (time_s[::each], own, nuisance, sensor, _recording_rng(seed, job, 2))
             signal = _scope(line[::each], emf[::each], one.effective[::each], supply, *seen)
-            yield _recording(job, np.concatenate([signal, _voltage_probes(*seen)]) if voltages else signal, fs)
+            if voltages:
+                signal = np.concatenate([signal, _voltage_probes(*seen)])
+            yield _recording(job, signal, fs)
         del trace  # before the next is made: two would double the memory
 
 # %% ../../nbs/data/14_motor.ipynb #check-def
@@ -754,16 +776,17 @@ def scope_header(
     volts_per_div: Iterable[float] | None = None,  # (channel,) V; None is 1 V each
 ) -> str:  # lines that end in a line feed
     "The lines above the numbers in a scope's file."
-    n, width = recording.n_samples, len(recording.channels)
-    every = lambda value: ",".join([str(value)] * width)
-    scale = every(1) if volts_per_div is None else ",".join(f"{v:g}" for v in volts_per_div)
+    n = recording.n_samples
+    row = lambda name, values: ",".join([name, *map(str, values)])
+    every = lambda name, value: row(name, [value for _ in recording.channels])
+    scale = [f"{v:g}" for v in volts_per_div] if volts_per_div is not None else [1 for _ in recording.channels]
     rows = [
         "Model,MSO4034B", "Firmware Version,2.94", "", "Waveform Type,ANALOG", "Point Format,Y", "Horizontal Units,s",
         f"Horizontal Scale,{n / recording.fs / 10:g}", "Horizontal Delay,0", f"Sample Interval,{1 / recording.fs:g}",
-        f"Record Length,{n}", "Gating,0.0% to 100.0%", f"Probe Attenuation,{every(1)}",
-        f"Vertical Units,{','.join(recording.units)}", f"Vertical Offset,{every(0)}", f"Vertical Scale,{scale}",
-        f"Vertical Position,{every(0)}", "," * width, "," * width, "," * width, "Label" + "," * width,
-        ",".join(["TIME", *recording.channels]),
+        f"Record Length,{n}", "Gating,0.0% to 100.0%", every("Probe Attenuation", 1),
+        row("Vertical Units", recording.units), every("Vertical Offset", 0), row("Vertical Scale", scale),
+        every("Vertical Position", 0), every("", ""), every("", ""), every("", ""), every("Label", ""),
+        row("TIME", recording.channels),
     ]  # fmt: skip
     return "\n".join(rows) + "\n"
 
@@ -830,7 +853,9 @@ def write_campaign(
     progress: Callable[[int, int], None] | None = None,  # told how many are done, of how many
 ) -> None:
     "Writes the recordings of the jobs into a folder, and labels.csv when a short is switched in and out."
-    out, jobs, rows = Path(out), tuple(jobs), []
+    out = Path(out)
+    jobs = tuple(jobs)
+    rows = []
     if format not in FORMATS:
         raise UsageError(f"format is {format!r}, expected 'csv' or 'parquet'")
     knobs = dict(motor=motor, nuisance=nuisance, supply=supply, sensor=sensor, voltages=voltages)
@@ -860,20 +885,28 @@ def with_fault(
     mask: tuple[str, ...] = (),  # channels that take no part
 ) -> Recording | None:  # None: no three currents, or no supply frequency that the simulator knows
     "The recording with a simulated fault in the middle third of its currents."
-    signature, phases = read_signature(recording, mask=mask), phase_channels(recording.channels)
-    if signature is None or phases is None or not 10 <= (hz := float(signature.condition[0])) <= 100:
+    phases = phase_channels(recording.channels)
+    signature = read_signature(recording, mask=mask)
+    if phases is None or signature is None:
         return None
-    start, n, fs = recording.n_samples // 3, recording.n_samples // 3, recording.fs
+    hz = float(signature.condition[0])
+    if not 10 <= hz <= 100:
+        return None
+    fs = recording.fs
+    n = recording.n_samples // 3
+    part = slice(n, 2 * n)
     jobs = [Job(c, hz, 50.0, 0) for c in (0, class_id)]
     healthy, faulty = (r.signal[:3] for r in simulate(jobs, fs=fs, seconds=(n + 1) / fs + 1 / hz, **quiet()))
     turn = np.exp(-2j * np.pi * hz * np.arange(n) / fs)
-    mine = np.nan_to_num(recording.signal[list(phases), start : start + n])
-    forward, backward, theirs = (
-        (park(x) * t).mean() for x, t in ((mine, turn), (mine, turn.conj()), (healthy[:, :n], turn))
-    )
-    order = phases if abs(forward) >= abs(backward) else (phases[0], phases[2], phases[1])  # clamps may be swapped
-    mine = forward if abs(forward) >= abs(backward) else backward.conj()
+    own = park(np.nan_to_num(recording.signal[list(phases), part]))
+    forward = (own * turn).mean()
+    backward = (own * turn.conj()).mean()
+    theirs = (park(healthy[:, :n]) * turn).mean()
+    mine = forward
+    if abs(forward) < abs(backward):  # clamps may be swapped
+        phases = (phases[0], phases[2], phases[1])
+        mine = backward.conj()
     late = round(np.angle(mine / theirs) % (2 * np.pi) / (2 * np.pi * hz) * fs)
     signal = recording.signal.copy()
-    signal[list(order), start : start + n] += (faulty - healthy)[:, late : late + n] * abs(mine / theirs)
-    return replace(recording, signal=signal, class_id=class_id, faults=((start, start + n),))
+    signal[list(phases), part] += (faulty - healthy)[:, late : late + n] * abs(mine / theirs)
+    return replace(recording, signal=signal, class_id=class_id, faults=((n, 2 * n),))

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['TIME_NAMES', 'MISSING', 'INTERVALS', 'IGNORED', 'NOT_RECORDINGS', 'time_unit', 'Layout', 'find_layout', 'Columns',
-           'sampling_rate', 'read_file', 'read', 'cut_head', 'read_labels', 'list_files', 'read_folder', 'labelled']
+           'sampling_rate', 'read_file', 'read', 'cut_head', 'read_labels', 'list_files', 'read_folder', 'labelled',
+           'find_recordings']
 
 # %% ../../nbs/data/11_readers.ipynb #imports
 import codecs
@@ -23,16 +24,16 @@ from typing import IO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 import pyarrow.csv
+import pyarrow.parquet
 from scipy.io import loadmat
 
 # %% ../../nbs/data/11_readers.ipynb #own-imports
 from timemoe_lab.data.recording import (
     CLASSES,
-    KIND,
     SPLITS,
     SUFFIXES,
+    Kind,
     Label,
     Recording,
     apply_label,
@@ -121,7 +122,8 @@ def _head(path: Path, size: int) -> tuple[list[str], str, bool]:
         text = codecs.getincrementaldecoder(encoding)().decode(raw)
     except UnicodeDecodeError:
         text = raw.decode("latin-1")  # reads whatever a scope writes
-    lines, whole = text.split("\n"), len(raw) < size
+    whole = len(raw) < size
+    lines = text.split("\n")
     return [line.rstrip("\r") for line in (lines if whole else lines[:-1])], encoding, whole
 
 
@@ -175,36 +177,45 @@ def _is_heading(row: list[str]) -> bool:
 def _describe(rows: list[list[str]], first: int, timed: int | None, delimiter: str, encoding: str) -> Layout:
     "The layout, given the first row of numbers and the row that names a time column."
     data = rows[first] if first < len(rows) else []
-    above = [row for row in rows[:first] if any(row)]
+    above = [row for row in rows[: first if timed is None else timed] if any(row)]
     skip = first if timed is None else timed + 1
-    second: list[str] = []
+    second: list[str] = []  # units in a line of their own
     if timed is not None:
-        between = [row for row in rows[timed + 1 : first] if any(row)]
-        above = [row for row in rows[:timed] if any(row)]
         heading = rows[timed]
+        between = [row for row in rows[timed + 1 : first] if any(row)]
         if len(between) == 1 and len(between[0]) == len(heading) and not any(map(_is_number, between[0])):
-            skip, second = first, [cell.strip("()[]") for cell in between[0]]
+            skip = first
+            second = [cell.strip("()[]") for cell in between[0]]
     elif above and len(above[-1]) == len(data) and not any(map(_is_number, above[-1][1:] or above[-1])):
         heading = above.pop()
     else:
         heading = [f"CH{i + 1}" for i in range(len(data))]
-    names, units = map(list, zip(*((c, "") if time_unit(c) is not None else _name_and_unit(c) for c in heading)))
-    time = next((i for i, n in enumerate(names) if time_unit(n) is not None), None)
     said = {row[0].lower(): row[1:] for row in above}
-    if second:
-        units = second
-    elif time is not None and len(said.get("vertical units", [])) == len(names) - 1 > 0:
-        units = said["vertical units"]
-        units.insert(time, "s")
-    if time is not None and second and "(" not in names[time]:
-        names[time] = f"{names[time]} ({second[time]})" if time_unit(f"t ({second[time]})") else names[time]
+    names, units = _name_columns(heading, second, said.get("vertical units", []))
+    time = next((i for i, n in enumerate(names) if time_unit(n) is not None), None)
+    length = (said.get("record length") or [""])[0]
     return Layout(
         skip, delimiter, tuple(names), tuple(units),
         time=None if time is None else names[time],
         dated=time is not None and len(data) == len(names) and _is_date(data[time]),
         encoding=encoding,
-        announced=int(length) if (length := (said.get("record length") or [""])[0]).isdigit() else None,
+        announced=int(length) if length.isdigit() else None,
     )  # fmt: skip
+
+
+def _name_columns(heading: list[str], second: list[str], vertical: list[str]) -> tuple[list[str], list[str]]:
+    "Names and units of the columns, from their heading, a line of units below it, or a scope's vertical units."
+    pairs = [(c, "") if time_unit(c) is not None else _name_and_unit(c) for c in heading]
+    names = [name for name, _ in pairs]
+    units = [unit for _, unit in pairs]
+    time = next((i for i, n in enumerate(names) if time_unit(n) is not None), None)
+    if second:
+        units = second
+    elif time is not None and len(vertical) == len(names) - 1 > 0:
+        units = [*vertical[:time], "s", *vertical[time:]]
+    if time is not None and second and "(" not in names[time] and time_unit(f"t ({second[time]})"):
+        names[time] = f"{names[time]} ({second[time]})"
+    return names, units
 
 # %% ../../nbs/data/11_readers.ipynb #columns-def
 @dataclass
@@ -278,10 +289,8 @@ def _parse(
     with pa.input_stream(str(path), compression="detect") as stream:
         if whole:
             found = pa.csv.read_csv(stream, **how)
-            batches, n_rows = found.to_batches(), len(found)
-        else:
-            batches, n_rows = pa.csv.open_csv(stream, **how), _count_lines(path)
-        return _gather(batches, n_rows, kept, layout.time)
+            return _gather(found.to_batches(), len(found), kept, layout.time)
+        return _gather(pa.csv.open_csv(stream, **how), _count_lines(path), kept, layout.time)
 
 
 def _gather(
@@ -289,7 +298,9 @@ def _gather(
 ) -> tuple[np.ndarray | None, np.ndarray]:
     "Batches of at most `n_rows` rows in one table, with the time column apart."
     rows = [n for n in names if n != time]
-    table, times, at = np.empty((len(rows), n_rows), np.float32), np.empty(n_rows), 0
+    table = np.empty((len(rows), n_rows), np.float32)
+    times = np.empty(n_rows)
+    at = 0
     for batch in batches:
         part = slice(at, at + len(batch))
         with np.errstate(over="ignore"):
@@ -314,7 +325,7 @@ def _numbers(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
 # %% ../../nbs/data/11_readers.ipynb #find-fault-def
 def _find_fault(path: Path, layout: Layout) -> str | None:
     "What is wrong with the first bad row of a file that pyarrow refused."
-    width, end = len(layout.names), ""
+    width = len(layout.names)
     encoding = "latin-1" if layout.encoding == "utf8" else layout.encoding
     with io.TextIOWrapper(_open(path), encoding=encoding, newline="") as file:
         for number, line in enumerate(file, 1):
@@ -322,6 +333,7 @@ def _find_fault(path: Path, layout: Layout) -> str | None:
                 continue
             row = _cells(line.rstrip("\r\n"), layout.delimiter)
             if len(row) != width:
+                end = ""
                 if not line.endswith("\n"):
                     end = " and the file ends there: it was cut off"
                 elif len(row) == 2 * width:
@@ -350,14 +362,16 @@ def sampling_rate(
     step = np.diff(time)
     if 0 < step.max() < 1.05 * step.min():
         return _rounded(len(step) / (time[-1] - time[0])), notes
-    mean, usual = float(step.mean()), float(np.median(step))
+    mean = float(step.mean())
+    usual = float(np.median(step))
     apart = np.diff(np.unique(step)) / mean
     digit = float(apart[apart > 1e-3].min(initial=np.inf)) * mean  # of the printed time, s
     late = np.abs(time - time[0] - mean * np.arange(len(time))).max()
     odd = (np.abs(step - usual) > 0.4 * mean).mean()
     if usual <= 0 or (digit > 0.5 * mean and late < 1.01 * digit and odd > 0.1):  # steady but for the last digit
         return _rounded(1 / mean), [*notes, "time is printed too coarsely to see gaps"]
-    gap, back = step > 1.500001 * usual, step <= 0
+    gap = step > 1.500001 * usual
+    back = step <= 0
     even = step[~gap & ~back]
     if gap.any():
         lost = (step[gap] - usual).sum()
@@ -458,19 +472,23 @@ def _read_parquet(path: Path) -> Columns:
         file = pa.parquet.ParquetFile(path)
         schema = file.schema_arrow
         head = json.loads((schema.metadata or {}).get(b"timemoe_lab", b"{}"))
-        time, names, values = None, [], []
-        for number, column in enumerate(schema):
+        time = None
+        names = []
+        values = []
+        for column in schema:
             kind = column.type
-            if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
-                if not pa.types.is_timestamp(kind):
-                    raise InputError(f"{path}: column {column.name} holds {kind}, expected numbers; drop it")
-            if column.name.startswith("__index_level_") and pa.types.is_integer(kind):
+            dated = pa.types.is_timestamp(kind)
+            whole = pa.types.is_integer(kind)
+            if not (dated or whole or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+                raise InputError(f"{path}: column {column.name} holds {kind}, expected numbers; drop it")
+            if whole and column.name.startswith("__index_level_"):
                 continue
             x = file.read(columns=[column.name]).column(0)
             x = x.cast(pa.uint8()) if pa.types.is_boolean(kind) else x
-            if pa.types.is_timestamp(kind) or time_unit(column.name) is not None:
-                time = _numbers(x.cast(pa.timestamp("ns")) if pa.types.is_timestamp(kind) else x)
-                time = time * (1.0 if pa.types.is_timestamp(kind) else time_unit(column.name))
+            if dated:
+                time = _numbers(x.cast(pa.timestamp("ns")))
+            elif time_unit(column.name) is not None:
+                time = _numbers(x) * time_unit(column.name)
             else:
                 names.append(column.name)
                 values.append(_numbers(x).astype(np.float32))
@@ -539,7 +557,8 @@ def _recording(path: Path, name: str, columns: Columns, fs: float | None) -> Rec
     if not rate:
         raise InputError(f"{where}: no time column ({TIME_NAMES}) and no fs; add one, or give --fs in Hz")
     signal[np.isinf(signal)] = np.nan
-    names, units = (tuple(v[i] for i in kept) for v in (columns.names, columns.units))
+    names = tuple(columns.names[i] for i in kept)
+    units = tuple(columns.units[i] for i in kept)
     faults = _runs(np.any([f > 0.5 for f in flags], axis=0)) if flags else ()
     class_id, supply_hz, load_pct = parse_name(name)
     if class_id is None and flags:
@@ -572,13 +591,15 @@ def cut_head(
     where: Path | str = "",  # folder, for messages
 ) -> tuple[Recording, Recording]:  # healthy; as before, with its faults moved
     "The first `n` samples as a healthy recording of its own, and the rest."
-    stem, total, path = stem_of(recording.name), recording.n_samples, Path(where) / recording.name
+    total = recording.n_samples
+    path = Path(where) / recording.name
     if not 0 < n < total:
         raise InputError(f"{path}: {total} samples; a healthy head of {n} leaves nothing of them")
     if not recording.faults:
         raise InputError(f"{path}: no interval says that its first {n} samples are healthy; label it first")
     if recording.faults[0][0] < n:
         raise InputError(f"{path}: a fault begins at sample {recording.faults[0][0]}; cut a shorter head than {n}")
+    stem = stem_of(recording.name)
     ending = recording.name[len(stem) :]
     recording = replace(recording, notes=tuple(f"in the whole file: {note}" for note in recording.notes))
     head = replace(recording, name=f"{stem}_0-{n}{ending}", signal=recording.signal[:, :n], class_id=0, faults=())
@@ -608,9 +629,9 @@ def read_labels(
                     f"{path}: row {label.row}: {row['file']} has another class or split in row {before.row}; "
                     "make them agree"
                 )
-            labels[row["file"]] = (
-                replace(before, faults=tuple(sorted({*before.faults, *label.faults}))) if before else label
-            )
+            if before:
+                label = replace(before, faults=tuple(sorted({*before.faults, *label.faults})))
+            labels[row["file"]] = label
     for name, label in labels.items():
         if not (Path(folder) / name).is_file():
             raise InputError(f"{path}: row {label.row}: {name} is not in the folder; remove the row or add the file")
@@ -626,12 +647,10 @@ def _read_label(where: str, row: dict[str, str | None], number: int) -> Label:
             raise InputError(f"{where}: {name} is {text!r}, expected a whole number or nothing")
         return int(float(text)) if text else None
 
-    class_id, start, end, split = (
-        whole("class_id"),
-        whole("fault_start"),
-        whole("fault_end"),
-        (row.get("split") or "").strip(),
-    )
+    class_id = whole("class_id")
+    start = whole("fault_start")
+    end = whole("fault_end")
+    split = (row.get("split") or "").strip()
     if (start is None) != (end is None) or (start is not None and not 0 <= start < end):
         raise InputError(
             f"{where}: fault interval [{start}, {end}); expected samples with 0 <= fault_start < fault_end, or neither"
@@ -676,17 +695,19 @@ def read_folder(
     *,
     fs: float | None = None,  # Hz; for files that don't say
     healthy_head: int | None = None,  # samples; cut them off recordings that aren't healthy throughout, see `cut_head`
-    kind: tuple[float, tuple[str, ...], tuple[str, ...]] | None = None,  # Hz, channels, units; None: the first one's
+    kind: Kind | None = None,  # what they have to be; None: what the first one is
     skipped: dict[str, str] | None = None,  # filled with what can't be used, and why; None: the first such is an error
 ) -> Iterator[Recording]:
     "The recordings of a folder one by one, with what labels.csv says of them; all alike in channels, rate and units."
-    labels, like = read_labels(folder), "the run's recordings"
+    labels = read_labels(folder)
+    like = "the run's recordings"
     for path in list_files(folder):
         try:
             for recording in labelled(path, labels, fs=fs, healthy_head=healthy_head):
                 if kind is None:
-                    kind, like = common_kind([recording]), recording.name
-                yield conform(recording, **dict(zip(KIND, kind)), where=Path(folder), like=like)
+                    kind = common_kind([recording])
+                    like = recording.name
+                yield conform(recording, **vars(kind), where=Path(folder), like=like)
         except InputError as error:
             if skipped is None:
                 raise
@@ -706,3 +727,29 @@ def labelled(
         recording = apply_label(recording, labels.get(path.name), path.parent)
         cut = healthy_head and recording.class_id != 0 and not _UCR.match(recording.name)
         yield from cut_head(recording, healthy_head, where=path.parent) if cut else (recording,)
+
+# %% ../../nbs/data/11_readers.ipynb #find-def
+def find_recordings(
+    raw: Path,  # raw folder
+    names: Iterable[str],  # of recordings; pieces of a file have names of their own, see `cut_head`
+    *,
+    fs: float | None,  # Hz; for files that don't say
+    healthy_head: int | None,  # samples; as it was when the recordings got their names
+) -> Iterator[Recording]:  # files by name, then pieces in the order of the folder
+    "The labelled recordings of these names; when all others are told, a missing one is an `InputError`."
+    raw = Path(raw)
+    left = set(names)
+    labels = read_labels(raw)
+    files = sorted(name for name in left if (raw / name).is_file())
+    for name in files:
+        for recording in labelled(raw / name, labels, fs=fs):
+            if recording.name in left:
+                left.remove(recording.name)
+                yield recording
+    for path in list_files(raw) if left and raw.is_dir() else ():
+        for recording in labelled(path, labels, fs=fs, healthy_head=healthy_head) if left else ():
+            if recording.name in left:
+                left.remove(recording.name)
+                yield recording
+    if left:
+        raise InputError(f"{raw / min(left)}: no such file; bring it back, or name the folder that holds it")

@@ -24,8 +24,8 @@ from sklearn.preprocessing import StandardScaler
 
 # %% ../../nbs/detect/53_controls.ipynb #own-imports
 from ..config import Config
-from ..data.phases import phase_channels
-from ..data.prepare import Frame, Normalised, Scale, instance, virtual_channels
+from ..data.phases import phase_channels, virtual_channels
+from ..data.prepare import Frame, Normalised, Scale, instance
 from ..data.recording import Recording
 from .score import Scores, channel_mean, pooling, to_samples
 

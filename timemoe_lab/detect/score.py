@@ -25,8 +25,8 @@ from sklearn.preprocessing import PolynomialFeatures
 
 # %% ../../nbs/detect/51_score.ipynb #own-imports
 from ..config import Config, DataConfig, ScoreConfig
-from ..data.phases import phase_channels
-from ..data.prepare import EPS, Counts, Frame, Normalised, guard, in_phase_order, normalise, scale_of
+from ..data.phases import in_phase_order, phase_channels
+from ..data.prepare import EPS, Counts, Frame, Normalised, guard, normalise, scale_of
 from ..data.recording import Recording
 from ..data.signature import Conditional, Signature, read_signature
 from .reading import Space, read_series, sequence_part, window_parts

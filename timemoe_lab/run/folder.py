@@ -31,8 +31,8 @@ from torch import Tensor
 
 # %% ../../nbs/run/30_folder.ipynb #own-imports
 from ..config import SPACE, Config, check_knob, config_from_dict
-from ..data.phases import phase_channels
-from ..data.prepare import VIRTUAL, Frame, Scale, shared_scale
+from ..data.phases import VIRTUAL, phase_channels
+from ..data.prepare import Frame, Scale, shared_scale
 from ..data.store import Store
 from timemoe_lab.files import (
     FULL,

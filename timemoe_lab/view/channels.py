@@ -17,11 +17,11 @@ import torch
 from traitlets import observe
 
 # %% ../../nbs/view/74_channels.ipynb #own-imports
-from ..data.phases import phase_channels
+from ..config import DataConfig
+from ..data.phases import ANGLES, phase_channels, ring
 from ..data.prepare import as_series
 from ..data.recording import Recording
 from timemoe_lab.data.signature import (
-    ANGLES,
     BINS,
     HARMONICS,
     ORDERS,
@@ -32,7 +32,6 @@ from timemoe_lab.data.signature import (
     lines,
     look,
     negative_sequence,
-    ring,
     slip_of,
     spectrum,
     steadied,
@@ -197,6 +196,7 @@ class Scene:
     mask: tuple[str, ...] = ()  # channels that take no part
     virtual: tuple[str, ...] = ()
     swap_phases: bool = False
+    data: DataConfig = DataConfig()  # of the run
     pole_pairs: int = 2
 
     def drawn(
@@ -204,7 +204,7 @@ class Scene:
         recording: Recording,
     ) -> Recording:
         "The recording with the rows that its scores have."
-        return as_series(recording, virtual=self.virtual, swap_phases=self.swap_phases)
+        return as_series(recording, virtual=self.virtual, swap_phases=self.swap_phases, config=self.data)
 
     def score(
         self,
@@ -233,6 +233,7 @@ def read_scene(
     how = {
         "mask": tuple(facts["mask"]),
         "swap_phases": facts.get("swap_phases", False),
+        "data": run.config.data,
         "title": run.path.resolve().name,
     }
     how |= {"weights": (score.alpha, score.beta), "healthy": tuple(healthy)}

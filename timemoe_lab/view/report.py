@@ -162,7 +162,8 @@ class Material:
     ) -> Recording:
         "A test recording with the rows that its scores have."
         (recording,) = read_recordings(self.run, self.raw, [name])
-        return as_series(recording, virtual=self.frame.virtual, swap_phases=self.frame.swap_phases)
+        how = {"virtual": self.frame.virtual, "swap_phases": self.frame.swap_phases}
+        return as_series(recording, config=self.run.config.data, **how)
 
     @property
     def margin(self) -> int:

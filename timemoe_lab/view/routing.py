@@ -158,7 +158,7 @@ def read_routing(
     model = scorer.model if scorer else run.model().to(device)
     frame, data, tracks = frame_of(run), run.config.data, []
     for r in recordings:
-        drawn = as_series(r, virtual=frame.virtual, swap_phases=frame.swap_phases)
+        drawn = as_series(r, virtual=frame.virtual, swap_phases=frame.swap_phases, config=data)
         seen, at = normalise(r, frame=frame, config=data), about(r).partition(", ")
         tracks.append(
             Track(
