@@ -49,7 +49,8 @@ class GroupedSwiGLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_nd: Tensor):
         x_td, share_n, gate_up_efd, down_edf, token_n, hidden_nf = ctx.saved_tensors
-        x_nd, grad_nd = x_td if token_n is None else x_td[token_n], grad_nd.contiguous()
+        x_nd = x_td if token_n is None else x_td[token_n]
+        grad_nd = grad_nd.contiguous()
         to_gate_up, to_down, to_x = (torch.empty_like(t) for t in (gate_up_efd, down_edf, x_nd))
         to_share = None if share_n is None else torch.empty_like(share_n)
         for e, part in _groups(ctx.counts):
@@ -94,15 +95,17 @@ class KernelSwiGLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_nd: Tensor):
         x_td, share_n, gate_up_efd, down_edf, token_n, end_e, hidden_nf = ctx.saved_tensors
-        (gate, up), grad_nd, x_nd = hidden_nf.chunk(2, dim=1), grad_nd.contiguous(), x_td[token_n]
+        gate, up = hidden_nf.chunk(2, dim=1)
+        grad_nd = grad_nd.contiguous()
         slope = torch.sigmoid(gate)
         silu = gate * slope
-        act, to_act = silu * up, F.grouped_mm(grad_nd, down_edf, offs=end_e)
+        act = silu * up
+        to_act = F.grouped_mm(grad_nd, down_edf, offs=end_e)
         to_share = (to_act * act).sum(dim=1)
         to_down = F.grouped_mm(grad_nd.t(), act * share_n[:, None], offs=end_e)
         to_act = to_act * share_n[:, None]
         to_hidden = torch.cat([to_act * up * (slope + silu - silu * slope), to_act * silu], dim=1)
-        to_gate_up = F.grouped_mm(to_hidden.t(), x_nd, offs=end_e)
+        to_gate_up = F.grouped_mm(to_hidden.t(), x_td[token_n], offs=end_e)
         to_x = F.grouped_mm(to_hidden, gate_up_efd, offs=end_e)[token_n.argsort(stable=True)]
         return to_x.view(len(x_td), -1, x_td.shape[1]).sum(dim=1), to_share, to_gate_up, to_down, None, None
 
@@ -159,10 +162,11 @@ class Experts(nn.Module):
         index_tk: Tensor,  # (token, top_k) chosen experts
     ) -> Tensor:  # (token, d_model)
         x_td, gate_up, down = _in_force(x_td, self.gate_up, self.down)
-        (n_tokens, top_k), n_experts = index_tk.shape, len(gate_up)
+        n_tokens, top_k = index_tk.shape
         expert_n, order = index_tk.flatten().sort(stable=True)
-        share_n, token_n = weight_tk.flatten()[order].to(x_td.dtype), order // top_k
-        end_e = torch.searchsorted(expert_n, torch.arange(n_experts, device=x_td.device), right=True)
+        token_n = order // top_k
+        share_n = weight_tk.flatten()[order].to(x_td.dtype)
+        end_e = torch.searchsorted(expert_n, torch.arange(len(gate_up), device=x_td.device), right=True)
         if self.kernel == "grouped_mm" or (self.kernel == "auto" and _has_kernel(x_td)):
             y_nd = KernelSwiGLU.apply(x_td, share_n, gate_up, down, token_n, end_e.int())
         else:
@@ -250,7 +254,8 @@ def record_routing(
 ) -> RoutingRecord:
     "The choices that these logits led to."
     logits = torch.stack(tuple(router_logits))
-    return RoutingRecord(logits, *route(logits, top_k))
+    weight, expert = route(logits, top_k)
+    return RoutingRecord(logits, weight, expert)
 
 # %% ../../nbs/model/20_moe.ipynb #record-def
 DEAD_SHARE = 0.01  # an expert that takes less than this share of the tokens counts as dead

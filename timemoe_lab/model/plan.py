@@ -21,7 +21,7 @@ from .timemoe import TimeMoE
 
 # %% ../../nbs/model/23_plan.ipynb #job-def
 PRECISIONS = ("fp32", "bf16", "pure-bf16")  # "bf16" is autocast over float32 weights
-OPTIMIZERS = ("adamw", "adamw8bit", "adamw_bf16")  # see 07 train
+OPTIMIZERS = ("adamw", "adamw8bit", "adamw_bf16")  # see train.step
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,8 @@ class Job:
             value = getattr(self, name)
             require(value in known, f"{name}={value!r}: expected one of {', '.join(known)}")
         pure = self.train and self.optimizer == "adamw_bf16"
-        require(
-            not (pure and self.precision == "fp32"), "precision='fp32': adamw_bf16 keeps its weights in bf16; use bf16"
-        )
+        wide = self.precision == "fp32"
+        require(not (pure and wide), "precision='fp32': adamw_bf16 keeps its weights in bf16; use bf16")
 
     @property
     def is_pure(self) -> bool:
@@ -73,7 +72,9 @@ def kept_by_block(
     job: Job,
 ) -> dict[str, int]:  # bytes for each token
     "What one block keeps for its backward pass."
-    c, value, d = config, job.value, config.d_model
+    c = config
+    d = c.d_model
+    value = job.value
     kept = {
         "two norms": 2 * (4 * d + 4 + value * d),
         "output of the norm before attention": value * d,
@@ -96,7 +97,8 @@ def kept_at_ends(
     job: Job,
 ) -> dict[str, int]:  # bytes for each token
     "What the embedding, the final norm and the heads keep."
-    value, d = job.value, config.d_model
+    d = config.d_model
+    value = job.value
     return {
         "embedding": value * (1 + 3 * d),  # its input, gate and up, activation
         "final norm": 4 * d + 4 + value * d,
@@ -120,7 +122,10 @@ def _counts(config: ModelConfig) -> dict[str, int]:
 
 def _scoring(config: ModelConfig, job: Job) -> dict[str, tuple[float, float, float]]:
     "By moment: bytes of gradients, of what is kept, and of what passes."
-    c, value, d, tokens = config, job.value, config.d_model, job.context * job.batch
+    c = config
+    d = c.d_model
+    value = job.value
+    tokens = job.context * job.batch
     held = value * (5 * d + 2 * c.n_kv_heads * c.d_head) + 4 * d * job.is_cast  # see the cell above
     copied = 2 * 3 * d * job.is_cast  # bytes of bf16 copies, for each hidden feature of an expert
     rotary = 8 * job.context * c.d_head
@@ -128,17 +133,25 @@ def _scoring(config: ModelConfig, job: Job) -> dict[str, tuple[float, float, flo
     if not c.n_experts:
         return {"shared expert": (0, 0, shared)}
     routing = tokens * (value * (2 * c.n_experts + 1) + 12 * c.top_k)
-    rows, width = c.top_k / c.n_experts, c.d_expert
+    rows = c.top_k / c.n_experts
+    width = c.d_expert
     experts = rotary + tokens * (held + value * (2 * c.top_k * d - d + 5 * rows * width)) + copied * width * c.n_experts
     return {"shared expert": (0, 0, shared + routing + tokens * value * d), "experts": (0, 0, experts + routing)}
 
 
 def _training(config: ModelConfig, job: Job) -> dict[str, tuple[float, float, float]]:
     "By moment: bytes of gradients, of what is kept, and of what passes."
-    c, value, d, tokens, n = config, job.value, config.d_model, job.context * job.batch, _counts(config)
-    gradients, early = job.weight * n["all"], job.weight * n["all"] * (job.accumulation > 1)
-    ends, logits = kept_at_ends(c, job), value * c.n_experts
-    rotary, copies = 8 * job.context * c.d_head, 2 * job.is_cast * n["block"]  # copies of a block's weights in bf16
+    c = config
+    n = _counts(c)
+    d = c.d_model
+    value = job.value
+    tokens = job.context * job.batch
+    gradients = job.weight * n["all"]
+    early = gradients if job.accumulation > 1 else 0
+    ends = kept_at_ends(c, job)
+    logits = value * c.n_experts
+    rotary = 8 * job.context * c.d_head
+    copies = 2 * job.is_cast * n["block"]  # of a block's weights in bf16
     block = tokens * sum(kept_by_block(c, job).values()) + copies
     kept = rotary + tokens * sum(ends.values()) + c.n_layers * block
     again = 0
@@ -148,7 +161,8 @@ def _training(config: ModelConfig, job: Job) -> dict[str, tuple[float, float, fl
     loss = tokens * (4 * sum(c.horizons) * (value == 2) + 12 * max(c.horizons))
     at_work = [tokens * value * (2 * d + 8 * c.d_ff) + value * 3 * d * c.d_ff]
     if c.n_experts:
-        rows, width = c.top_k / c.n_experts, c.d_expert
+        rows = c.top_k / c.n_experts
+        width = c.d_expert
         each = (2 + 3 * c.top_k) * d + 10 * rows * width - 2 * c.d_ff  # the shared expert is done by then
         at_work.append(tokens * value * each + value * 3 * d * width * c.n_experts)
     before = gradients - job.weight * n["block"]
@@ -191,24 +205,27 @@ def plan(
     job: Job,
 ) -> Plan:
     "What that job takes."
-    c, n, tokens = config, _counts(config), job.context * job.batch
+    c = config
+    n = _counts(c)
+    tokens = job.context * job.batch
     require(job.context <= c.max_positions, f"context={job.context}: expected at most {c.max_positions} (positions)")
     weights = job.weight * n["all"]
     moments = n["all"] * {"adamw": 2 * job.weight, "adamw8bit": 2 + 8 / 256, "adamw_bf16": 4}[job.optimizer]
-    found = (_training if job.train else _scoring)(c, job)
+    found = _training(c, job) if job.train else _scoring(c, job)
     when = max(found, key=lambda name: sum(found[name]))
     products = 2 * n["active"] * tokens
     attention = 2 * (job.context + 1) * c.n_heads * c.d_head * c.n_layers * tokens
     in_block, at_ends = (sum(kept(c, job).values()) for kept in (kept_by_block, kept_at_ends))
     moved = 2 * tokens * (c.n_layers * in_block + at_ends)  # written and read
+    passing = found[when][2]
     if not job.train:
-        peak, once = weights + sum(found[when]), products + attention
-        return Plan(job, weights, 0, 0, 0, found[when][2], peak, when, once, weights + moved)
+        peak = weights + sum(found[when])
+        return Plan(job, weights, 0, 0, 0, passing, peak, when, products + attention, weights + moved)
     again, passes = job.recompute, job.accumulation
     flops = passes * ((3 + again) * products + (3.5 + again) * attention)
     read = (2 + again) * weights + (2 - 1 / passes) * weights + (1 + again) * moved  # a first gradient is only written
     traffic = passes * read + 3 * weights + 2 * moments  # the update reads gradients and weights and writes weights
-    passing, peak = found[when][2], weights + moments + sum(found[when])
+    peak = weights + moments + sum(found[when])
     return Plan(job, weights, weights, moments, found["loss"][1], passing, peak, when, flops, traffic)
 
 # %% ../../nbs/model/23_plan.ipynb #ways-def
@@ -238,12 +255,17 @@ def ways(
         changes += [{"recompute": True, "optimizer": name} for name in ("adamw8bit", "adamw_bf16")]
     found: list[Way] = []
     for change in changes:
-        how = replace(job, **change, **({"precision": "bf16"} if "adamw_bf16" in change.values() else {}))
-        planned, many = plan(config, how), replace(how, accumulation=max(how.accumulation, 2))
-        if not found or planned.peak < min(way.plan.peak for way in found):
-            largest = bisect_right(range(1, 2**20), room, key=lambda n: plan(config, replace(many, batch=n)).peak)
-            options = [f"--{k}" if v is True else f"--{k} {v}" for k, v in change.items() if getattr(job, k) != v]
-            found.append(Way(" ".join(options), planned, max(largest, job.batch * (planned.peak <= room))))
+        pure = change.get("optimizer") == "adamw_bf16"
+        how = replace(job, **{"precision": "bf16" if pure else job.precision} | change)
+        planned = plan(config, how)
+        if found and planned.peak >= min(way.plan.peak for way in found):
+            continue
+        many = replace(how, accumulation=max(how.accumulation, 2))
+        largest = bisect_right(range(1, 2**20), room, key=lambda n: plan(config, replace(many, batch=n)).peak)
+        if planned.peak <= room:
+            largest = max(largest, job.batch)
+        options = [f"--{k}" if v is True else f"--{k} {v}" for k, v in change.items() if getattr(job, k) != v]
+        found.append(Way(" ".join(options), planned, largest))
     return found
 
 

@@ -108,7 +108,9 @@ class Attention(nn.Module):
         config: ModelConfig,
     ):
         super().__init__()
-        self.n_heads, self.n_kv_heads, self.d_head = config.n_heads, config.n_kv_heads, config.d_head
+        self.n_heads = config.n_heads
+        self.n_kv_heads = config.n_kv_heads
+        self.d_head = config.d_head
         self.qkv = nn.Linear(config.d_model, (self.n_heads + 2 * self.n_kv_heads) * self.d_head)
         self.out = nn.Linear(config.d_model, config.d_model, bias=False)
         self.kernel = _sdpa  # see ATTENTION
@@ -123,9 +125,12 @@ class Attention(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:  # (batch, time, d_model); keys and values so far
         heads = self.qkv(x_bsd).unflatten(-1, (-1, self.d_head)).transpose(1, 2)
         q, k, v = heads.split((self.n_heads, self.n_kv_heads, self.n_kv_heads), dim=1)
-        q, k, v = rotate(q, cos, sin), rotate(k, cos, sin), v.contiguous()  # nothing holds the joint product any more
+        q = rotate(q, cos, sin)
+        k = rotate(k, cos, sin)
+        v = v.contiguous()  # nothing holds the joint product any more
         if past is not None:
-            k, v = torch.cat((past[0], k), dim=2), torch.cat((past[1], v), dim=2)
+            k = torch.cat((past[0], k), dim=2)
+            v = torch.cat((past[1], v), dim=2)
         y = self.kernel(q, k, v, mask, mask is None and past is None)
         return self.out(y.transpose(1, 2).flatten(2)), (k, v)
 
@@ -231,7 +236,8 @@ class TimeMoE(nn.Module):
         seed: int | None = None,  # of the weights; None leaves them uninitialised, to be loaded
     ):
         super().__init__()
-        self.config, self.recompute = config, False
+        self.config = config
+        self.recompute = False
         self.embed_gate_up = nn.Linear(1, 2 * config.d_model, bias=False)  # gate above embedding
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = RMSNorm(config.d_model, config.norm_eps)
@@ -273,18 +279,20 @@ class TimeMoE(nn.Module):
             raise ValueError(f"{start + x.shape[1]} tokens, expected at most max_positions={self.config.max_positions}")
         h_bsd = _swiglu(self.embed_gate_up(x.unsqueeze(-1)))
         cos, sin = rotary(x.shape[1], self.config.d_head, base=self.config.rope_base, start=start, device=x.device)
-        mask, logits = _visible(x, keep, start), []
+        mask = _visible(x, keep, start)
+        logits = []
         again = self.recompute and torch.is_grad_enabled() and cache is None
         for i, block in enumerate(self.blocks):
             run = partial(checkpoint, block, use_reentrant=False) if again else block
             h_bsd, logits_bse, past = run(h_bsd, cos, sin, mask, cache[i] if start else None)
             if cache is not None:
                 cache[i : i + 1] = [past]
-            logits += [logits_bse] if routing and logits_bse is not None else []
+            if routing and logits_bse is not None:
+                logits.append(logits_bse)
             del past  # nobody keeps keys and values without a cache
         hidden = self.norm(h_bsd)
-        forecast = self.heads(hidden).split(self.config.horizons, dim=-1)
-        return Output(hidden, dict(zip(self.config.horizons, forecast)), tuple(logits), self.config.top_k)
+        ahead = self.heads(hidden).split(self.config.horizons, dim=-1)
+        return Output(hidden, dict(zip(self.config.horizons, ahead)), tuple(logits), self.config.top_k)
 
     @property
     def n_parameters(self) -> int:  # numbers
@@ -307,7 +315,8 @@ def forecast(
 ) -> Tensor:  # (batch, n)
     "The greedy forecast of the next `n` samples."
     cache: Cache = []
-    parts, new, left = [], x, n
+    parts = []
+    new, left = x, n
     while left:
         ahead = model(new, cache=cache).forecast
         h = max((h for h in ahead if h <= left), default=min(ahead))
@@ -326,9 +335,12 @@ def read_windows(
     routing: bool = False,  # whether router logits are kept
 ) -> Output:  # its forecasts are in the frozen scale
     "What the model says of windows."
-    normal, mean, std = instance(x, valid) if scope == "window" else (x, None, None)
-    out = model(normal, routing=routing)
-    forecast = {h: ahead.float() for h, ahead in out.forecast.items()}  # of a model in bf16, too
     if scope == "window":
-        forecast = {h: ahead * std[..., None] + mean[..., None] for h, ahead in forecast.items()}
-    return replace(out, hidden=out.hidden.float(), forecast=forecast)
+        normal, mean, std = instance(x, valid)
+    else:
+        normal = x
+    out = model(normal, routing=routing)
+    ahead = {h: f.float() for h, f in out.forecast.items()}  # of a model in bf16, too
+    if scope == "window":
+        ahead = {h: f * std[..., None] + mean[..., None] for h, f in ahead.items()}
+    return replace(out, hidden=out.hidden.float(), forecast=ahead)
