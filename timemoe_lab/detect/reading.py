@@ -61,7 +61,8 @@ def learn_space(
 ) -> Space:
     "The space of healthy recordings, from windows spread evenly over them."
     device = next(model.parameters()).device
-    n_series, d_model = len(recordings[0].x), model.config.d_model
+    n_series = len(recordings[0].x)
+    d_model = model.config.d_model
     total = np.zeros((n_series, d_model))
     square = np.zeros((d_model, d_model))
     n = np.zeros(n_series)
