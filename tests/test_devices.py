@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from timemoe_lab.agent.heartbeat import beat
 from timemoe_lab.bench import BenchHow, bench_model
 from timemoe_lab.config import tiny
-from timemoe_lab.detect.score import gather
+from timemoe_lab.detect.reading import gather
 from timemoe_lab.files import UsageError
 from timemoe_lab.model.published import from_published
 from timemoe_lab.model.timemoe import TimeMoE

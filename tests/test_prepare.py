@@ -36,8 +36,8 @@ from timemoe_lab.data.recording import Recording
 from timemoe_lab.data.store import Store
 from timemoe_lab.detect.evaluate import evaluate, evaluation_table
 from timemoe_lab.detect.evaluate import test_recordings as unseen_recordings
-from timemoe_lab.detect.score import Space, read_series
-from timemoe_lab.detect.score import gather, pack_profile
+from timemoe_lab.detect.reading import Space, gather, read_series
+from timemoe_lab.detect.score import pack_profile
 from timemoe_lab.detect.scorer import calibrate, open_scorer, score_recordings
 from timemoe_lab.files import InputError, UsageError, read_json
 from timemoe_lab.model.timemoe import TimeMoE, read_windows
@@ -45,7 +45,7 @@ from timemoe_lab.run.folder import frame_of, start_run
 from timemoe_lab.train.loop import train, training_data
 from timemoe_lab.train.step import WindowOrder, make_optimizer, train_step
 
-score_room = import_module("timemoe_lab.detect.score")
+reading_room = import_module("timemoe_lab.detect.reading")
 
 FS, N = 1000.0, 1024
 CHANNELS, UNITS = ("CH1", "CH2", "CH3", "CH4"), ("A", "A", "A", "V")
@@ -144,7 +144,7 @@ def test_what_is_not_finite_before_the_model_gets_no_score_and_is_counted(monkey
         seen.x[2, 300:310] = np.nan
         return seen
 
-    monkeypatch.setattr(score_room, "normalise", spoilt)
+    monkeypatch.setattr(reading_room, "normalise", spoilt)
     model = TimeMoE(tiny().model, seed=0).eval()
     space = Space(np.zeros((4, 32)), np.ones(4), np.zeros(32), np.eye(3, 32))
     evidence = gather(model, recording, frame=frame, config=tiny(), space=space)

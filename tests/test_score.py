@@ -9,13 +9,11 @@ import torch
 from timemoe_lab.config import ScoreConfig, tiny
 from timemoe_lab.data.prepare import Frame, Scale, normalise
 from timemoe_lab.data.recording import Recording
-from timemoe_lab.detect.reading import learn_space, read_series
+from timemoe_lab.detect.reading import gather, learn_space, read_series
 from timemoe_lab.detect.score import (
     distances,
     fit_profile,
-    gather,
     load_profile,
-    merge,
     pack_profile,
     score_recording,
     to_samples,
@@ -85,23 +83,16 @@ def test_what_recordings_have_in_common_needs_ten_of_them(evidence, space):
     assert "physics" not in fit(evidence[:6], evidence[6:9], space).profile.normals
 
 
-def test_profiles_of_two_halves_merge_into_that_of_both(evidence, space, tmp_path):
-    halves = [fit(evidence[i : i + 5], evidence[i + 5 : i + 6], space).profile for i in (0, 6)]
-    both = fit(evidence[:5] + evidence[6:11], [evidence[5], evidence[11]], space).profile
-    halves = [
-        replace(h, normals={k: replace(v, basis=both.normals[k].basis) for k, v in h.normals.items()}) for h in halves
-    ]
-    merged = merge(*halves)
-    for part in ("gradient", "latent", "virtual"):
-        want = distances(motor_evidence := evidence[2], both.normals)[part]
-        assert np.allclose(distances(motor_evidence, merged.normals)[part], want, rtol=1e-4)
-    assert np.array_equal(merged.space.n, 2 * space.n)
-    (tmp_path / "p").write_bytes(pack_profile(merged))
+def test_a_profile_survives_its_file(evidence, space, tmp_path):
+    profile = fit(evidence[:8], evidence[8:], space).profile
+    (tmp_path / "p").write_bytes(pack_profile(profile))
     again = load_profile(tmp_path / "p")
-    assert pack_profile(again) == pack_profile(merged)
-    other = replace(halves[1], space=replace(space, axes=space.axes[:-1]))
-    with pytest.raises(InputError, match="don't merge"):
-        merge(halves[0], other)
+    assert pack_profile(again) == pack_profile(profile)
+    assert again.levels == profile.levels and again.normals.keys() == profile.normals.keys() > {"physics"}
+    for part, found in distances(evidence[2], again.normals).items():
+        assert np.array_equal(found, distances(evidence[2], profile.normals)[part], equal_nan=True), part
+    with pytest.raises(InputError, match="no such file"):
+        load_profile(tmp_path / "gone")
 
 
 def test_each_part_can_be_read_alone_and_taken_out(model, evidence, space):

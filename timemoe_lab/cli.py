@@ -338,7 +338,7 @@ def _bench_score(options: argparse.Namespace) -> list[dict]:
 def _bench_detect(options: argparse.Namespace) -> dict:
     "The evaluations of the sets named, by trial, and their tables."
     from timemoe_lab.bench import detect, trials, trials_table
-    from timemoe_lab.detect.evaluate import evaluation_table
+    from timemoe_lab.detect.evaluation import evaluation_table
     from timemoe_lab.model.device import pick_device
 
     how = {"device": pick_device(options.device), "seed": options.seed, "rows": options.rows}
@@ -360,7 +360,7 @@ def _bench_detect(options: argparse.Namespace) -> dict:
             mine = [found[t.name] for t in several if t.name in found]
             tables += [trials_table(mine)] if len(several) > 2 else []
             tables += [f"{t.name}\n{evaluation_table(found[t.name])}" for t in several if len(several) < 3]
-    return {"trials": found, "skipped": skipped, "table": "\n\n".join(tables)}
+    return {"trials": {k: e.to_json() for k, e in found.items()}, "skipped": skipped, "table": "\n\n".join(tables)}
 
 # %% ../nbs/82_cli.ipynb #bench-parts-def
 def _table(rows: list[dict], columns: dict[str, str]) -> str:
@@ -698,15 +698,16 @@ def score_command(options: argparse.Namespace) -> dict:
         found = score_recordings(scorer, recordings, options.out, where=options.raw, progress=progress, skipped=skipped)
     limit = scorer.point.recording_threshold
     rows = [
-        {"file": f, "score": s, "alarm": "alarm" if s >= limit else "", "unscored": n, "missing": m}
-        for f, s, n, m in found
+        {"file": r.name, "score": r.score, "alarm": "alarm" if r.score >= limit else ""}
+        | {"unscored": r.n_unscored, "missing": r.n_missing}
+        for r in found
     ]
     columns = {"File": "file", "Score": "score:.4g", "Alarm": "alarm", "Samples without score": "unscored"}
     return {
         "out": str(options.out),
         "mask": list(scorer.frame.mask),
         "recording_threshold": limit,
-        "alarms": sum(s >= limit for _, s, *_ in found),
+        "alarms": sum(r.score >= limit for r in found),
         "recordings": [row | {"alarm": bool(row["alarm"])} for row in rows],
         "table": format_table(rows, columns | {"Missing cells": "missing"}),
         **noticed,
@@ -734,7 +735,8 @@ def _readable(files: Sequence[Path], fs: float | None, noticed: dict, skip_bad: 
 def evaluate_command(options: argparse.Namespace) -> dict:
     "Evaluates a run on the recordings that it has not seen."
     from timemoe_lab.detect.scorer import open_scorer
-    from timemoe_lab.detect.evaluate import choose_rows, evaluation_table
+    from timemoe_lab.detect.evaluate import choose_rows
+    from timemoe_lab.detect.evaluation import evaluation_table
     from timemoe_lab.model.device import pick_device
 
     scorer = open_scorer(options.run, checkpoint=options.checkpoint, device=pick_device(options.device))
@@ -784,7 +786,7 @@ def demo_command(options: argparse.Namespace) -> dict:
     "The whole chain: recordings, store, training, evaluation, report."
     from timemoe_lab.agent.state import beat_table
     from timemoe_lab.demo import DEMO_CAMPAIGN
-    from timemoe_lab.detect.evaluate import evaluation_table
+    from timemoe_lab.detect.evaluation import evaluation_table
     from timemoe_lab.detect.scorer import open_scorer
     from timemoe_lab.model.device import pick_device
     from timemoe_lab.run.folder import start_run

@@ -19,6 +19,7 @@ from .controls import BASELINE, COIN
 from .scorer import (
     SEEN,
     Calibration,
+    RecordingScore,
     Scorer,
     about_counts,
     about_mask,
@@ -27,7 +28,8 @@ from .scorer import (
     operating_point,
     score_recordings,
 )
-from .evaluate import choose_rows, evaluate, evaluation_table
+from .evaluation import Evaluation, Row, evaluation_table
+from .evaluate import choose_rows, evaluate
 
 __all__ = [
     "BASELINE",
@@ -35,7 +37,10 @@ __all__ = [
     "SEEN",
     "Calibration",
     "Confusion",
+    "Evaluation",
     "Points",
+    "RecordingScore",
+    "Row",
     "Scorer",
     "Scores",
     "Sweep",

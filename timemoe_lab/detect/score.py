@@ -5,16 +5,16 @@ recording."""
 
 # %% auto #0
 __all__ = ['SAME', 'WINDOW_PARTS', 'RECORDING_PARTS', 'MIN_RECORDINGS', 'MOTOR_PARTS', 'OTHER_PARTS', 'Basis', 'fit_basis',
-           'Normal', 'shrunk', 'sums_of', 'Motors', 'motor_of', 'Evidence', 'pooling', 'gather', 'Profile', 'part_sums',
-           'merge', 'pack_basis', 'pack_profile', 'load_profile', 'Scores', 'to_samples', 'channel_mean', 'together',
-           'distances', 'sample_score', 'whole_score', 'joined_parts', 'quantile', 'score_rows', 'score_recording',
-           'Fitted', 'fit_profile']
+           'Normal', 'shrunk', 'sums_of', 'Motors', 'motor_of', 'Profile', 'part_sums', 'pack_profile', 'load_profile',
+           'Scores', 'to_samples', 'channel_mean', 'together', 'quantile', 'distances', 'sample_score', 'whole_score',
+           'joined_parts', 'score_rows', 'score_recording', 'FittedProfile', 'fit_profile']
 
 # %% ../../nbs/detect/51_score.ipynb #imports
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, reduce
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +24,11 @@ from scipy.linalg import cholesky, solve_triangular
 from sklearn.preprocessing import PolynomialFeatures
 
 # %% ../../nbs/detect/51_score.ipynb #own-imports
-from ..config import Config, DataConfig, ScoreConfig
-from ..data.phases import in_phase_order, phase_channels
-from ..data.prepare import EPS, Counts, Frame, Normalised, guard, normalise, scale_of
+from ..config import Config, ScoreConfig
+from ..data.prepare import EPS, Counts, Frame
 from ..data.recording import Recording
-from ..data.signature import Conditional, Signature, read_signature
-from .reading import Space, read_series, sequence_part, window_parts
+from ..data.signature import Conditional, Signature
+from .reading import Evidence, Space, gather, pooling
 from ..files import InputError
 from ..model.timemoe import TimeMoE
 
@@ -63,11 +62,17 @@ def fit_basis(
 ) -> Basis:
     "The terms that so many recordings support: 4 recordings for each, up to the third degree."
     n, width = conditions.shape
-    mean, std = conditions.mean(axis=0), conditions.std(axis=0)
+    mean = conditions.mean(axis=0)
+    std = conditions.std(axis=0)
     varied = bool(np.isfinite(conditions).all() and (std[:2] > SAME * np.abs(mean[:2])).any())
     supported = [d for d in (1, 2, 3) if varied and 4 * math.comb(width + d, d) <= n]
-    low, high = conditions.min(axis=0), conditions.max(axis=0)
-    return Basis(max(supported, default=0), mean, np.where(std > 0, std, 1.0), low, high)
+    return Basis(
+        degree=max(supported, default=0),
+        mean=mean,
+        std=np.where(std > 0, std, 1.0),
+        low=conditions.min(axis=0),
+        high=conditions.max(axis=0),
+    )
 
 # %% ../../nbs/detect/51_score.ipynb #normal-def
 @dataclass(frozen=True)
@@ -113,7 +118,8 @@ class Normal:
         condition: np.ndarray,  # (quantity,) of the recording
     ) -> np.ndarray:  # (series, window, feature); they add up to the squared distance, single ones may be below 0
         "What each feature contributes to the squared distance of a window."
-        b, found = self.basis.terms(condition), []
+        b = self.basis.terms(condition)
+        found = []
         for v, (a, w) in zip(feature, self.solved):
             off = v.astype(np.float64) - b @ a
             found.append(off * (off @ w.T @ w))
@@ -132,14 +138,15 @@ def _solve(product: np.ndarray, n: float, p: int) -> tuple[np.ndarray, np.ndarra
     lower = cholesky(shrunk(covariance / std / std[:, None], n=n), lower=True)
     return a, solve_triangular(lower, np.diag(1 / std), lower=True)
 
-# %% ../../nbs/detect/51_score.ipynb #shrunk-def
+
 def shrunk(
     covariance: np.ndarray,  # (feature, feature)
     *,
     n: float,  # independent observations
 ) -> np.ndarray:  # (feature, feature), positive definite
     "The covariance, drawn towards a multiple of the identity as far as n observations ask for."
-    m, scale = len(covariance), np.trace(covariance) / len(covariance)
+    m = len(covariance)
+    scale = np.trace(covariance) / m
     spread = (covariance**2).mean()
     gap = (n + 1) * (spread - scale**2 / m)
     share = 1.0 if gap <= 0 else min(1.0, (spread + scale**2) / gap)
@@ -154,7 +161,8 @@ def sums_of(
     width: int,  # windows that share a sample with one of them
 ) -> Normal:
     "One recording's sums."
-    b, products, n = basis.terms(condition), [], []
+    b = basis.terms(condition)
+    products, n = [], []
     for v in feature.astype(np.float64):
         rows = v[np.isfinite(v).all(axis=-1)]
         joined = np.concatenate([np.tile(b, (len(rows), 1)), rows], axis=1)
@@ -172,8 +180,8 @@ class Motors:
     weight: np.ndarray  # (feature,)
 
     def __add__(self, other: "Motors") -> "Motors":
-        rows = (np.concatenate([getattr(self, k), getattr(other, k)]) for k in ("condition", "feature"))
-        return Motors(*rows, self.weight)
+        condition = np.concatenate([self.condition, other.condition])
+        return Motors(condition, np.concatenate([self.feature, other.feature]), self.weight)
 
     def __sub__(self, other: "Motors") -> "Motors":
         keep = ~(self.feature[:, None] == other.feature[None]).all(axis=2).any(axis=1)
@@ -198,121 +206,18 @@ def motor_of(
     "One recording's share."
     return Motors(signature.condition[None], signature.feature[None], signature.weight)
 
-# %% ../../nbs/detect/51_score.ipynb #evidence-def
+# %% ../../nbs/detect/51_score.ipynb #profile-def
 WINDOW_PARTS = ("gradient", "latent", "forecast", "routing", "joint", "virtual")  # virtual: with three currents
 RECORDING_PARTS = ("physics",)  # that a recording has as a whole: with three currents
+MIN_RECORDINGS = 10  # healthy ones, before what differs from recording to recording can be learned
 
 
-@dataclass(frozen=True)
-class Evidence:
-    "What one pass over a recording leaves, at the model's rate."
-
-    name: str  # of the recording's file
-    series: tuple[str, ...]  # names of the rows, see Frame
-    parts: dict[
-        str, np.ndarray
-    ]  # by part of windows: (series, window, feature); joint and virtual (1, window, feature)
-    signature: Signature | None  # what the recording tells of its motor; None: no three currents, or no supply in them
-    l1: np.ndarray  # (series, time) weighted sum of the heads' errors
-    l2: np.ndarray  # (series, time) distance to the mean normal vector; NaN before there is one
-    valid: np.ndarray  # (series, time) bool
-    factor: int  # raw samples for one sample here
-    n_samples: int  # of the raw recording
-    counts: Counts  # what became of missing samples, and how many values were repaired
-
-    @property
-    def condition(self) -> np.ndarray:  # (2,) supply frequency (Hz) and current; NaN where they can't be read
-        "What the parts of windows are regressed on."
-        return np.full(2, np.nan) if self.signature is None else self.signature.condition[:2]
-
-
-def pooling(
-    fs: float,  # Hz; the model's rate
-    config: ScoreConfig,
-) -> tuple[int, int]:  # samples in a cell, cells in a window
-    "The pooling span in samples and cells; at least two samples in a cell and one cell in a window."
-    hop = max(2, round(config.hop_s * fs))
-    return hop, max(1, round(config.window_s * fs / hop))
-
-# %% ../../nbs/detect/51_score.ipynb #gather-def
-def gather(
-    model: TimeMoE,
-    recording: Recording,
-    *,
-    frame: Frame,
-    config: Config,
-    space: Space | None = None,  # None: without L2 and gradients
-) -> Evidence:
-    "The evidence of one recording."
-    seen, data = normalise(recording, frame=frame, config=config.data), config.data
-    _check_enough(recording, seen, data)
-    hop, width = pooling(recording.fs / seen.factor, config.score)
-    x, valid, n_repaired = guard(seen.x, seen.valid)
-    used, counted = valid.any(axis=1), valid & seen.clean
-    reading = read_series(
-        model,
-        x[used],
-        context=data.context,
-        hop=hop,
-        valid=valid[used],
-        counted=counted[used],
-        space=None if space is None else replace(space, centre=space.centre[used]),
-        scope=data.scope,
-        kind=config.score.error,
-        distance=config.score.distance,
-    )
-    fill = lambda v: _spread(v, used)
-    own = window_parts(reading, counted[used], hop=hop, width=width)
-    parts = {name: fill(v) for name, v in own.items()}
-    if "latent" in own:
-        parts["joint"] = np.concatenate(own["latent"], axis=-1)[None]
-    signature, more = _read_motor(recording, frame, config, x, counted, seen.factor)
-    weight = np.array(config.train.head_weights, np.float32)[:, None]
-    l1 = np.where(valid, fill((weight * reading.error).sum(axis=1)), np.nan)
-    l2 = np.where(valid, fill(reading.l2), np.nan)
-    counts = replace(seen.counts, repaired=seen.counts.repaired + n_repaired)
-    found = (parts | more, signature, l1, l2, valid)
-    return Evidence(recording.name, frame.series, *found, seen.factor, recording.n_samples, counts)
-
-# %% ../../nbs/detect/51_score.ipynb #enough-def
-def _check_enough(recording: Recording, seen: Normalised, data: DataConfig) -> None:
-    "Refuses a recording that leaves nothing to score."
-    if not seen.valid.any():
-        raise InputError(f"{recording.name}: nothing to score: every sample is masked or missing; leave it out")
-    if recording.n_samples < data.shortest(recording.fs):
-        raise InputError(
-            f"{recording.name}: {recording.n_samples} samples, expected at least {data.shortest(recording.fs)} "
-            "for one window; leave it out"
-        )
-
-
-def _spread(value: np.ndarray, used: np.ndarray) -> np.ndarray:
-    "The values of the series in use, with NaN for the others."
-    whole = np.full((len(used), *value.shape[1:]), np.nan, value.dtype)
-    whole[used] = value
-    return whole
-
-
-def _read_motor(
-    recording: Recording, frame: Frame, config: Config, x: np.ndarray, counted: np.ndarray, factor: int
-) -> tuple[Signature | None, dict[str, np.ndarray]]:
-    "What the motor tells, and the part that needs three currents."
-    signature = read_signature(in_phase_order(recording) if frame.swap_phases else recording, mask=frame.mask)
-    if signature is None or config.data.scope == "recording":  # amplitudes are gone
-        return signature, {}
-    hop, width = pooling(recording.fs / factor, config.score)
-    phases, current = list(phase_channels(frame.channels)), scale_of(frame, config.data, signal=x).invert(x)
-    supply = signature.condition[0] * factor / recording.fs
-    part = sequence_part(current[phases], counted[phases].all(axis=0), supply, hop=hop, width=width)
-    return signature, {"virtual": part}
-
-# %% ../../nbs/detect/51_score.ipynb #profile-def
 @dataclass(frozen=True)
 class Profile:
     "What normal looks like."
 
     space: Space
-    normals: dict[str, "Normal | Motors"]  # by part
+    normals: dict[str, Normal | Motors]  # by part
     levels: dict[str, float] = field(default_factory=dict)  # by part; and "points", of a recording's samples
 
 
@@ -329,11 +234,12 @@ def part_sums(
     n_axes: int,  # of the space
 ) -> dict[str, list[Normal] | list[Motors]]:  # by part, one for each recording
     "What each recording adds to the profile."
-    found, signed = {}, [e for e in evidence if e.signature is not None]
+    signed = [e for e in evidence if e.signature is not None]
     if signed and len(signed) < len(evidence):
         name = next(e.name for e in evidence if e.signature is None)
         raise InputError(f"{name}: no supply frequency stands out in its currents; leave it out, or mask a current")
     basis = fit_basis(np.array([e.condition for e in evidence]))
+    found = {}
     for part in WINDOW_PARTS:
         if all(part in e.parts for e in evidence):
             shaped = [_by_lead(e.parts[part], n_axes) if part == "gradient" else e.parts[part] for e in evidence]
@@ -342,33 +248,7 @@ def part_sums(
         found["physics"] = [motor_of(e.signature) for e in signed]
     return found
 
-
-MIN_RECORDINGS = 10  # healthy ones, before what differs from recording to recording can be learned
-
-# %% ../../nbs/detect/51_score.ipynb #merge-def
-def merge(
-    a: Profile,
-    b: Profile,  # of the same model, with the same space
-) -> Profile:
-    "What both have learned together; of two levels the higher."
-    bases = [{k: pack_basis(v.basis) for k, v in p.normals.items() if k != "physics"} for p in (a, b)]
-    same = str(bases[0]) == str(bases[1]) and a.normals.keys() == b.normals.keys()
-    if not same or not np.array_equal(a.space.axes, b.space.axes):
-        raise InputError("profiles of different parts, conditions or spaces don't merge; fit one on all recordings")
-    n = a.space.n + b.space.n
-    with np.errstate(invalid="ignore"):
-        centre = sum(np.nan_to_num(p.space.centre) * p.space.n[:, None] for p in (a, b)) / n[:, None]
-    normals = {k: a.normals[k] + b.normals[k] for k in a.normals}
-    return Profile(replace(a.space, centre=centre, n=n), normals, {k: max(v, b.levels[k]) for k, v in a.levels.items()})
-
-
-def pack_basis(
-    basis: Basis,
-) -> dict[str, np.ndarray]:
-    "A basis as arrays."
-    return {k: np.atleast_1d(np.asarray(v, np.float64)) for k, v in vars(basis).items()}
-
-
+# %% ../../nbs/detect/51_score.ipynb #pack-def
 def pack_profile(
     profile: Profile,
 ) -> bytes:  # content of a .safetensors file
@@ -376,7 +256,8 @@ def pack_profile(
     tensors = {f"space.{k}": v for k, v in vars(profile.space).items()}
     for part, normal in profile.normals.items():
         arrays = {k: v for k, v in vars(normal).items() if isinstance(v, np.ndarray)}
-        arrays |= {} if part == "physics" else {f"basis.{k}": v for k, v in pack_basis(normal.basis).items()}
+        if isinstance(normal, Normal):
+            arrays |= {f"basis.{k}": np.atleast_1d(np.asarray(v, float)) for k, v in vars(normal.basis).items()}
         tensors |= {f"{part}.{k}": v for k, v in arrays.items()}
     tensors |= {f"level.{k}": np.array(v) for k, v in profile.levels.items()}
     return save({k: np.ascontiguousarray(v) for k, v in tensors.items()})
@@ -389,22 +270,29 @@ def load_profile(
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; the run has no profile yet, let its training come to an end")
     try:
-        t = load_file(path)
+        tensors = load_file(path)
     except SafetensorError as error:
         raise InputError(f"{path}: damaged ({error}); restore it or train again") from None
-    if "space.axes" not in t:
+    if "space.axes" not in tensors:
         raise InputError(f"{path}: a profile of an older version; let a heartbeat make it anew, or train again")
-    normals = {}
-    for part in [k.removesuffix(".product") for k in t if k.endswith(".product")]:
-        basis = Basis(
-            int(t[f"{part}.basis.degree"].item()), *(t[f"{part}.basis.{k}"] for k in ("mean", "std", "low", "high"))
-        )
-        normals[part] = Normal(basis, t[f"{part}.product"], t[f"{part}.n"])
-    if "physics.feature" in t:
-        normals["physics"] = Motors(*(t[f"physics.{k}"] for k in ("condition", "feature", "weight")))
-    levels = {k.removeprefix("level."): v.item() for k, v in t.items() if k.startswith("level.")}
-    space = Space(*(t[f"space.{k}"] for k in ("centre", "n", "mean", "axes")))
-    return Profile(space, normals, levels)
+    parts = [k.removesuffix(".product") for k in tensors if k.endswith(".product")]
+    normals = {part: _load_normal(_under(tensors, part)) for part in parts}
+    if "physics.feature" in tensors:
+        normals["physics"] = Motors(**_under(tensors, "physics"))
+    levels = {k: v.item() for k, v in _under(tensors, "level").items()}
+    return Profile(Space(**_under(tensors, "space")), normals, levels)
+
+
+def _under(tensors: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    "The tensors whose names begin so, without it."
+    return {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+
+
+def _load_normal(tensors: dict[str, np.ndarray]) -> Normal:
+    "The sums of one part."
+    basis = _under(tensors, "basis")
+    degree = int(basis.pop("degree").item())
+    return Normal(Basis(degree=degree, **basis), tensors["product"], tensors["n"])
 
 # %% ../../nbs/detect/51_score.ipynb #score-def
 @dataclass(frozen=True)
@@ -433,10 +321,10 @@ def to_samples(
     n: int,  # samples
 ) -> np.ndarray:  # (..., n)
     "For each sample the smallest score of the windows that hold it."
-    n_cells = -(-n // hop)
-    padding = [(0, 0)] * (window_score.ndim - 1) + [(min(width, n_cells) - 1,) * 2]
+    reach = min(width, -(-n // hop))  # cells
+    padding = [(0, 0)] * (window_score.ndim - 1) + [(reach - 1, reach - 1)]
     padded = np.pad(np.nan_to_num(window_score, nan=np.inf), padding, constant_values=np.inf)
-    smallest = np.lib.stride_tricks.sliding_window_view(padded, min(width, n_cells), axis=-1).min(axis=-1)
+    smallest = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=-1).min(axis=-1)
     return np.repeat(np.where(np.isinf(smallest), np.nan, smallest), hop, axis=-1)[..., :n]
 
 
@@ -454,13 +342,27 @@ def together(
     "The root mean square of parts."
     return np.sqrt(channel_mean(np.stack([np.asarray(r, np.float64) for r in ratios]) ** 2))
 
+
+def quantile(
+    score: np.ndarray,  # (time,)
+    share: float,  # 0 to 1
+) -> float:  # NaN where nothing is known
+    "A quantile of what is known."
+    known = score[np.isfinite(score)]
+    return float(np.quantile(known, share)) if len(known) else math.nan
+
 # %% ../../nbs/detect/51_score.ipynb #rows-def
+MOTOR_PARTS = ("gradient", "virtual", "physics")  # joined where three currents are read
+OTHER_PARTS = ("joint",)  # and elsewhere
+
+
 def distances(
     evidence: Evidence,
     normals: dict[str, Normal | Motors],  # by part
 ) -> dict[str, np.ndarray]:  # by part: (series, window); joint and virtual (1, window), physics (1, 1)
     "How far each part of a recording is from normal."
-    found, condition = {}, evidence.condition
+    condition = evidence.condition
+    found = {}
     for part, normal in normals.items():
         if part == "physics":
             found[part] = normal.distance(evidence.signature)
@@ -510,20 +412,7 @@ def joined_parts(
     windows = {p: r for p, r in ratios.items() if p in WINDOW_PARTS}
     return [r for p, r in windows.items() if p in wanted] or list(windows.values())
 
-
-MOTOR_PARTS = ("gradient", "virtual", "physics")  # joined where three currents are read
-OTHER_PARTS = ("joint",)  # and elsewhere
-
 # %% ../../nbs/detect/51_score.ipynb #score-rows-def
-def quantile(
-    score: np.ndarray,  # (time,)
-    share: float,  # 0 to 1
-) -> float:  # NaN where nothing is known
-    "A quantile of what is known."
-    known = score[np.isfinite(score)]
-    return float(np.quantile(known, share)) if len(known) else math.nan
-
-
 def score_rows(
     evidence: Evidence,
     distance: dict[str, np.ndarray],  # see distances
@@ -533,25 +422,38 @@ def score_rows(
     config: ScoreConfig,
 ) -> dict[str, Scores]:  # by row: lab, spec, L1, L2, then each part
     "The scores of a recording by every design."
-    raw = lambda v: np.repeat(v, evidence.factor, axis=-1)[..., : evidence.n_samples].astype(np.float32)
-    l1, l2 = raw(evidence.l1), raw(evidence.l2)
+    l1, l2 = evidence.l1, evidence.l2
 
-    def row(found: tuple[np.ndarray, np.ndarray], whole: float | None = None) -> Scores:
-        whole = quantile(found[0], config.recording_quantile) if whole is None else whole
-        return Scores(*map(raw, found), l1, l2, whole, evidence.series, evidence.counts)
+    def row(score: np.ndarray, channel: np.ndarray, whole: float | None = None) -> Scores:
+        return Scores(
+            score=_raw(score, evidence),
+            channel_score=_raw(channel, evidence),
+            l1=_raw(l1, evidence),
+            l2=_raw(l2, evidence),
+            recording_score=quantile(score, config.recording_quantile) if whole is None else whole,
+            series=evidence.series,
+            counts=evidence.counts,
+        )
 
     ratio = {part: d / levels[part] for part, d in distance.items()}
-    windows = {part: r for part, r in ratio.items() if part in WINDOW_PARTS}
-    lab = sample_score(evidence, joined_parts(ratio, config), fs=fs, config=config)
-    whole = whole_score(quantile(lab[0], config.recording_quantile), distance, levels, config)
-    rows = {"lab": row(lab, whole)}
-    spec = config.alpha * evidence.l1 + config.beta * evidence.l2
-    rows |= {name: row((channel_mean(v), v)) for name, v in (("spec", spec), ("L1", evidence.l1), ("L2", evidence.l2))}
-    rows |= {part: row(sample_score(evidence, [r], fs=fs, config=config)) for part, r in windows.items()}
-    for part in ratio.keys() - windows.keys():
-        alone = np.where(evidence.valid, ratio[part][0, 0], np.nan)
-        rows[part] = row((channel_mean(alone), np.full_like(alone, np.nan)), float(ratio[part][0, 0]))
+    score, channel = sample_score(evidence, joined_parts(ratio, config), fs=fs, config=config)
+    whole = whole_score(quantile(score, config.recording_quantile), distance, levels, config)
+    rows = {"lab": row(score, channel, whole)}
+    terms = {"spec": config.alpha * l1 + config.beta * l2, "L1": l1, "L2": l2}
+    rows |= {name: row(channel_mean(v), v) for name, v in terms.items()}
+    for part in ratio:
+        if part in WINDOW_PARTS:
+            rows[part] = row(*sample_score(evidence, [ratio[part]], fs=fs, config=config))
+    for part in ratio:
+        if part in RECORDING_PARTS:
+            constant = np.where(evidence.valid, ratio[part][0, 0], np.nan)
+            rows[part] = row(channel_mean(constant), np.full_like(constant, np.nan), float(ratio[part][0, 0]))
     return rows
+
+
+def _raw(value: np.ndarray, evidence: Evidence) -> np.ndarray:
+    "Values (..., time) at the raw rate."
+    return np.repeat(value, evidence.factor, axis=-1)[..., : evidence.n_samples].astype(np.float32)
 
 
 def score_recording(
@@ -574,7 +476,7 @@ def score_recording(
 
 # %% ../../nbs/detect/51_score.ipynb #fit-def
 @dataclass(frozen=True)
-class Fitted:
+class FittedProfile:
     "A profile, and healthy recordings with their distances from profiles that have not seen them."
 
     profile: Profile
@@ -589,19 +491,20 @@ def fit_profile(
     space: Space,  # that their gradients were taken in
     fs: float,  # Hz; raw rate
     config: ScoreConfig,
-) -> Fitted:
+) -> FittedProfile:
     "The profile of healthy recordings."
     enough = (len(kept) + 1) * config.risk >= 1
     seen = [*trained] if enough else [*trained, *kept]
     width = pooling(fs / seen[0].factor, config)[1]
     sums = part_sums(seen, width=width, n_axes=len(space.axes))
-    normals = {part: reduce(type(each[0]).__add__, each) for part, each in sums.items()}
+    normals = {part: reduce(add, each) for part, each in sums.items()}
     if enough:
         outside = [(e, distances(e, normals)) for e in kept]
     else:
-        outside = [(e, distances(e, {p: normals[p] - sums[p][i] for p in normals})) for i, e in enumerate(seen)]
+        without = [{part: normals[part] - sums[part][i] for part in normals} for i in range(len(seen))]
+        outside = [(e, distances(e, others)) for e, others in zip(seen, without)]
     split = "calibration" if enough else "train and calibration, each recording left out in turn"
-    return Fitted(Profile(space, normals, _levels(outside, fs, config)), outside, split)
+    return FittedProfile(Profile(space, normals, _levels(outside, fs, config)), outside, split)
 
 
 def _levels(outside: list[tuple[Evidence, dict[str, np.ndarray]]], fs: float, config: ScoreConfig) -> dict[str, float]:
