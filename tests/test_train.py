@@ -549,7 +549,7 @@ class Fake8bit(torch.optim.AdamW):
                 state = self.state[p]
                 if not state:
                     state |= {"state1": torch.zeros_like(p, dtype=torch.uint8), "qmap1": self.table, "step": 0}
-                state.step += 1
+                state["step"] += 1
                 state["state1"] += (p.grad > 0).to(torch.uint8)
                 p.data -= group["lr"] * self.table[state["state1"].long()]
 

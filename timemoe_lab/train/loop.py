@@ -434,16 +434,6 @@ def _act(training: Training, progress: Progress, beat: Beat) -> tuple[Progress, 
         run.close(request)
     return progress, beat.stop
 
-
-def _watch(training: Training, progress: Progress) -> Progress:
-    "Warns of what a training that only seems to work looks like."
-    steps = since_beat(training.run, progress.step)
-    now = checksums(training.model)
-    sums = {"before": progress.weights or {}, "now": now}
-    for what in warnings_at(progress.beat or {}, steps, top_k=training.model.config.top_k, **sums):
-        training.log("warning", progress.step, {"what": f"warning: {what}"})
-    return replace(progress, weights=now)
-
 # %% ../../nbs/train/41_loop.ipynb #changed-def
 def _changed(training: Training, progress: Progress) -> tuple[Progress, list[dict]]:
     "Turns the knobs that others asked for; and which requests that answers."
@@ -460,6 +450,16 @@ def _answer(training: Training, progress: Progress, request: dict, **what) -> No
     "The line that answers a request."
     facts = {"rule": f"asked for: {request['action']}", "old": None, "new": None, "request": request["id"]}
     training.log("decision", progress.step, facts | {"author": request["author"], "outcome": "applied"} | what)
+
+
+def _watch(training: Training, progress: Progress) -> Progress:
+    "Warns of what a training that only seems to work looks like."
+    steps = since_beat(training.run, progress.step)
+    now = checksums(training.model)
+    sums = {"before": progress.weights or {}, "now": now}
+    for what in warnings_at(progress.beat or {}, steps, top_k=training.model.config.top_k, **sums):
+        training.log("warning", progress.step, {"what": f"warning: {what}"})
+    return replace(progress, weights=now)
 
 # %% ../../nbs/train/41_loop.ipynb #listen-def
 def _listen(training: Training, progress: Progress, stop: threading.Event) -> None:

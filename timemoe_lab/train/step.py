@@ -74,7 +74,7 @@ def aux_weight(
     "The weight of the load-balancing loss: linear from 0 over its own warm-up."
     return config.aux_weight * min(1.0, step / max(1, config.aux_warmup))
 
-# %% ../../nbs/train/40_step.ipynb #order-def
+# %% ../../nbs/train/40_step.ipynb #batch-def
 @dataclass(frozen=True)
 class Batch:
     "The windows of one step."
@@ -84,7 +84,7 @@ class Batch:
     start: tuple[int, int]  # position of the first: epoch, and windows of it that were seen
     position: tuple[int, int]  # after the last
 
-
+# %% ../../nbs/train/40_step.ipynb #order-def
 class WindowOrder:
     "Training windows in an order that the seed and the position determine."
 
@@ -142,8 +142,7 @@ class WindowOrder:
             rows += map(tuple, fresh.tolist())
             seen += len(fresh)
             if seen >= len(self.epoch(epoch)):
-                epoch += 1
-                seen = 0
+                epoch, seen = epoch + 1, 0
         return rows, (epoch, seen)
 
     def take(
@@ -162,11 +161,9 @@ class WindowOrder:
         n: int,  # windows
     ) -> list[tuple[str, str, int]]:  # file, channel, first sample at the raw rate
         "Where the next `n` windows come from."
-        found = []
-        for series, first in self.rows(start, n)[0]:
-            name, channel, factor = self._origins[series]
-            found.append((name, channel, first * factor))
-        return found
+        rows, _ = self.rows(start, n)
+        origins = [(*self._origins[i], first) for i, first in rows]
+        return [(name, channel, first * factor) for name, channel, factor, first in origins]
 
 # %% ../../nbs/train/40_step.ipynb #optimizer-def
 def round_to_bf16(
@@ -327,7 +324,7 @@ class Team:
         if self.size > 1:
             distributed.destroy_process_group()
 
-
+# %% ../../nbs/train/40_step.ipynb #alone-def
 ALONE = Team()
 
 # %% ../../nbs/train/40_step.ipynb #step-def
