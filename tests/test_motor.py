@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from timemoe_lab.data.motor import FAULTS, Job, Motor, Sensor, campaign, quiet, simulate
+from timemoe_lab.data.phases import park
 from timemoe_lab.data.readers import read, read_folder
 from timemoe_lab.files import UsageError
 
 motor_room = import_module("timemoe_lab.data.motor")
-phases_room = import_module("timemoe_lab.data.phases")
 
 RS, RR, LL, LM = 3.35, 1.99, 6.94e-3, 0.1637  # ohm, H: the machine of the specification, typed again
 A = np.exp(2j * np.pi / 3)
@@ -113,7 +113,7 @@ def test_the_axis_of_the_short_is_that_of_its_phase(no_ramp):
     for i, recording in enumerate(faulty):
         change = (recording.signal - healthy.signal)[:3].std(1)
         assert change.argmax() == i and np.allclose(np.delete(change, i) / change[i], 0.5, atol=0.01)
-        assert np.allclose(phases_room.park(recording.signal[:3]), vector(recording), atol=1e-6)
+        assert np.allclose(park(recording.signal[:3]), vector(recording), atol=1e-6)
 
 
 @pytest.mark.parametrize("knobs", [bare(), {}], ids=["perfect", "with all nuisances"])
