@@ -48,7 +48,8 @@ def test_virtual_channels_are_those_of_fortescue_and_park(gains, shifts, offsets
     park, negative, zero = virtual_channels(currents, fs=fs)
     positive = abs(phasor @ [1, A, A**2]) / 3
     assert np.nanmax(np.abs(negative - abs(phasor @ [1, A**2, A]) / 3)) < 2e-3 * (positive + max(gains))
-    alpha, beta = (2 * currents[0] - currents[1] - currents[2]) / 3, (currents[1] - currents[2]) / np.sqrt(3)
+    alpha = (2 * currents[0] - currents[1] - currents[2]) / 3
+    beta = (currents[1] - currents[2]) / np.sqrt(3)
     assert np.allclose(park, np.hypot(alpha, beta)) and np.allclose(zero, currents.mean(axis=0))
     assert np.isnan(negative).sum() == 2 * round(0.04 * fs)
 

@@ -71,7 +71,8 @@ def motor(seed, *, gains=(1, 1, 1), n=N, noise=0.02, name=None, class_id=0, **kn
 
 def frame_for(recordings, *, mask=(), virtual=(), swap=False):
     parts = [recording_moments(r, swap_phases=swap) for r in recordings]
-    scale, n = fit_scale(parts), 4 + len(virtual)
+    scale = fit_scale(parts)
+    n = 4 + len(virtual)
     return Frame(FS, CHANNELS, UNITS, mask, Scale(scale.mean[:n], scale.std[:n]), virtual, swap)
 
 
@@ -93,7 +94,8 @@ def test_every_missing_sample_is_interpolated_left_out_or_made_zero(holes, nan, 
     for channel, start, length in holes:
         recording.signal[channel, start : start + length] = np.nan
     seen = normalise(recording, frame=frame_for([motor(1)], mask=mask), config=DataConfig(nan=nan, max_gap=max_gap))
-    used, lost = ~np.isin(CHANNELS, mask), np.isnan(recording.signal)
+    used = ~np.isin(CHANNELS, mask)
+    lost = np.isnan(recording.signal)
     c = seen.counts
     assert c.missing == lost[used].sum() == c.interpolated + c.left_out + c.zeroed and c.repaired == 0
     assert np.isfinite(seen.x).all() and seen.x.dtype == np.float32 and (seen.x[~seen.valid] == 0).all()
@@ -113,10 +115,12 @@ def test_a_value_that_scaling_makes_infinite_is_left_out_and_counted():
 
 @pytest.mark.parametrize("scope", ["train", "window"])
 def test_what_is_not_finite_before_the_model_counts_in_no_loss_and_is_logged(scope):
-    config, steps = tiny(), []
+    config = tiny()
+    steps = []
     clean = np.random.default_rng(0).normal(size=(3, 257)).astype(np.float32)
     valid = np.ones_like(clean, bool)
-    broken, left_out = clean.copy(), valid.copy()
+    broken = clean.copy()
+    left_out = valid.copy()
     broken[1, [40, 50]] = np.nan, np.inf
     left_out[1, [40, 50]] = False
     zeroed = np.where(left_out, clean, 0)
@@ -144,7 +148,8 @@ def test_a_step_that_repaired_something_is_in_the_log(tmp_path, monkeypatch, pre
 
 
 def test_what_is_not_finite_before_the_model_gets_no_score_and_is_counted(monkeypatch):
-    recording, frame = motor(0), frame_for([motor(1)])
+    recording = motor(0)
+    frame = frame_for([motor(1)])
 
     def spoilt(*given, **how):
         seen = normalise(*given, **how)
@@ -182,7 +187,8 @@ numbers = st.floats(-1e4, 1e4, width=32)
 @quick
 @given(st.lists(numbers, min_size=2, max_size=20), numbers, st.floats(0, 1e4, width=32))
 def test_a_scale_leads_there_and_back(values, mean, std):
-    signal, scale = np.array([values], np.float32), Scale((mean,), (std,))
+    signal = np.array([values], np.float32)
+    scale = Scale((mean,), (std,))
     back = scale.invert(scale.apply(signal))
     assert np.allclose(back, signal, rtol=1e-5, atol=1e-6 * (abs(mean) + std + 1))
 
@@ -286,7 +292,8 @@ def test_what_needs_three_currents_says_so(tmp_path, given_):
 @quick
 @given(st.integers(0, 2), st.integers(0, N - 30), st.integers(1, 30))
 def test_a_gap_in_any_current_is_a_gap_in_the_virtual_channels(channel, start, length):
-    whole, recording = motor(0), motor(0)
+    whole = motor(0)
+    recording = motor(0)
     recording.signal[channel, start : start + length] = np.nan
     frame = frame_for([motor(1)], virtual=VIRTUAL)
     lacks = normalise(recording, frame=frame, config=DataConfig(max_gap=0))
@@ -378,7 +385,8 @@ def test_training_windows_are_those_of_the_specification(lengths, window, stride
     rows = {float(r[0]): (r, v) for s in series for r, v in zip(s.x, s.valid)}
     for seen, ok in zip(x, valid):
         whole, known = next(rows[k] for k in sorted(rows, reverse=True) if k <= seen[0])
-        start, offset_end = int(seen[0] - whole[0]), min(stride - 1, len(whole) - window)
+        start = int(seen[0] - whole[0])
+        offset_end = min(stride - 1, len(whole) - window)
         assert start % stride <= offset_end and start + window <= len(whole)  # the offset of SPEC 4
         assert np.array_equal(seen[:window], whole[start : start + window])
         assert np.array_equal(ok[:window], known[start : start + window])
@@ -400,7 +408,8 @@ def test_every_offset_is_drawn_alike_and_from_the_seed_alone():
 @quick
 @given(st.integers(2, 40), st.integers(1, 40), st.integers(0, 200))
 def test_evaluation_windows_cover_every_sample_and_are_always_the_same(window, stride, extra):
-    total, stride = window + extra, min(stride, window)
+    total = window + extra
+    stride = min(stride, window)
     starts = covering_starts(total, window=window, stride=stride)
     covered = np.zeros(total, int)
     for s in starts:
@@ -462,7 +471,8 @@ def test_no_sample_crosses_splits(tmp_path, seed):
     store = write_store(tmp_path / "store", recordings, where="made up", seed=seed)
     run = start_run(tmp_path / "run", store, tiny())
     order, _ = training_data(run, store)
-    scale, seen = frame_of(run).scale, set()
+    scale = frame_of(run).scale
+    seen = set()
     for epoch in range(3):
         x, valid, _ = order.take((epoch, 0), len(order.epoch(epoch)))
         ids = np.rint(scale.invert(x.reshape(1, -1))[0][valid.ravel()])
@@ -541,7 +551,8 @@ def test_seen_recordings_are_known_by_their_samples_as_read(chain):
         other.append(replace(r, name=r.name.replace("_", "_new"), signal=r.signal[order], **columns))
     found = {r.name for r in unseen_recordings(chain.run, other, where="elsewhere")}
     assert found == {name.replace("_", "_new") for name in chain.result["splits"]["test"]}
-    scorer, first = open_scorer(chain.run.path), chain.recordings[0]
+    scorer = open_scorer(chain.run.path)
+    first = chain.recordings[0]
     assert np.array_equal(scorer.rows(first)["lab"].score, scorer.rows(other[0])["lab"].score)
 
 
@@ -614,7 +625,8 @@ def test_short_gaps_are_straight_lines_and_long_ones_stay(values, max_gap):
 @pytest.mark.parametrize("factor", [2, 5, 10])
 def test_decimation_agrees_with_scipy_away_from_the_ends(factor):
     x = np.random.default_rng(factor).normal(size=(2, 4000))
-    ours, theirs = decimate(x, factor), scipy_decimate(x, factor, ftype="fir", axis=1)
+    ours = decimate(x, factor)
+    theirs = scipy_decimate(x, factor, ftype="fir", axis=1)
     assert ours.shape == theirs.shape
     assert np.abs(ours - theirs)[:, 20:-20].max() < 1e-5
 
@@ -641,7 +653,8 @@ def test_evaluation_windows_cover_every_sample(window, stride, extra):
 def test_the_scale_of_parts_is_that_of_the_whole(sizes, mean, std):
     generator = np.random.default_rng(0)
     parts = [generator.normal(mean, std, (1, n)) for n in sizes]
-    scale, whole = fit_scale([moments(p) for p in parts]), np.concatenate(parts, axis=1)
+    scale = fit_scale([moments(p) for p in parts])
+    whole = np.concatenate(parts, axis=1)
     assert scale.mean[0] == pytest.approx(whole.mean(), abs=1e-9 * (1 + abs(mean)))
     assert scale.std[0] == pytest.approx(whole.std(), rel=1e-6, abs=1e-9 * (1 + abs(mean)))
 

@@ -300,7 +300,8 @@ def test_the_oddest_healthy_recording_is_named(folder, tmp_path):
 
 
 def three_phases(n=4000, order=(0, 1, 2), seed=0, fs=1000.0):
-    time_s, generator = np.arange(n) / fs, np.random.default_rng(seed)
+    time_s = np.arange(n) / fs
+    generator = np.random.default_rng(seed)
     x = [np.sin(2 * np.pi * (50 * time_s - k / 3)) for k in order]
     return (np.stack(x) + 0.01 * generator.normal(size=(3, n))).astype(np.float32)
 
@@ -781,7 +782,8 @@ def test_a_store_of_several_files_is_read_and_verified(tmp_path, monkeypatch):
     ],
 )
 def test_a_window_outside_its_recording_is_refused(intact, recording, channel, start, length):
-    store, place = Store(intact), f"recording {recording}, channel {channel}, samples {start} to {start + length}"
+    store = Store(intact)
+    place = f"recording {recording}, channel {channel}, samples {start} to {start + length}"
     with pytest.raises(ValueError, match=f"window 0: {place}"):
         store.window(recording, channel, start, length)
     with pytest.raises(ValueError, match=f"window 1: {place}"):
@@ -791,7 +793,8 @@ def test_a_window_outside_its_recording_is_refused(intact, recording, channel, s
 
 
 def test_a_batch_fills_the_array_that_it_is_given(intact):
-    store, out = Store(intact), np.zeros((2, 5), np.float32)
+    store = Store(intact)
+    out = np.zeros((2, 5), np.float32)
     assert store.windows([0, 2], 1, 3, 5, out=out) is out
     assert np.array_equal(out, [store.signal(0)[1, 3:8], store.signal(2)[1, 3:8]])
     with pytest.raises(ValueError, match=r"out of shape \(2, 5\): expected \(1, 5\)"):
@@ -823,7 +826,10 @@ def test_sequences_are_those_of_the_published_reader(expected):
 
 @pytest.mark.parametrize("stride", [None, 16])
 def test_published_windows_can_be_made_from_ours(expected, stride):
-    context, index, windows, masks = 64, [], [], []
+    context = 64
+    index = []
+    windows = []
+    masks = []
     for i, x in enumerate(SeriesFolder(FIXTURE)):
         if len(x) < 2:
             continue
@@ -845,7 +851,8 @@ def write_corpus(path, sequences, dtype="float32", cuts=(), scales=None, numbers
     "A Time-300B folder; its files are cut at these elements and numbered so that names don't sort as numbers do."
     path.mkdir()
     flat = np.concatenate([np.asarray(s, dtype) for s in sequences])
-    files, edges = {}, [0, *cuts, len(flat)]
+    files = {}
+    edges = [0, *cuts, len(flat)]
     for number, (a, b) in zip(numbers or range(1, 99), zip(edges, edges[1:])):
         name = f"data-{number}-of-{len(edges) - 1}.bin"
         flat[a:b].tofile(path / name)
@@ -1017,7 +1024,8 @@ def test_a_file_of_500_mb_goes_through_under_1_gb(tmp_path):
     raw.mkdir()
     for i in range(2):
         write_file(raw / f"0_{i}.csv", 1000, seed=i, fs=10_000.0, channels=("CH1", "CH2", "CH3", "CH4"))
-    generator, million = np.random.default_rng(0), 1_000_000
+    generator = np.random.default_rng(0)
+    million = 1_000_000
     with open(raw / "0_huge.csv", "wb") as file:
         for start in range(0, 13 * million, million):
             columns = {"TIME": ((start + np.arange(million)) / 10_000).round(4)}
