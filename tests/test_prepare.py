@@ -687,8 +687,13 @@ def test_no_recording_is_in_two_splits_and_conditions_are_dealt_out_evenly():
 
 def test_the_odd_healthy_recording_is_named_within_its_condition():
     generator = np.random.default_rng(1)
-    rows = [motor(i, gains=(1, 1 + 0.001 * generator.normal(), 1), noise=0.01) for i in range(6)]
-    rows[4].signal[:] += 0.05 * np.sin(np.arange(N) / 3)
+    turn = np.exp(2j * np.pi * 60 * np.arange(5000) / 10_000)
+    vectors = [turn + (0.03 + 0.001 * generator.normal()) * turn.conj() for _ in range(6)]
+    signals = [np.array([(v * A**-k).real for k in range(3)], np.float32) for v in vectors]
+    rows = [Recording("0_x.csv", x, 1e4, CHANNELS[:3], ("A",) * 3, 0) for x in signals]
+    for r in rows:
+        r.signal[:] += 0.01 * generator.normal(size=r.signal.shape)
+    rows[4].signal[:] += 0.05 * np.sin(np.arange(5000) / 3)
     levels = [band_levels(r) for r in rows]
     found = oddest("abcdef", levels, [60] * 6)
     assert found[0] == "e" and found[1] > 3
