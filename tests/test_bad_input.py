@@ -3,18 +3,17 @@
 import errno
 import os
 import shutil
-from importlib import import_module
 
 import numpy as np
 import pytest
 
 from timemoe_lab.cli import main
+from timemoe_lab.data.ingest import write_store
+from timemoe_lab.data.motor import campaign, simulate
 from timemoe_lab.data.readers import read
 from timemoe_lab.data.store import Store
+from timemoe_lab.files import InputError
 from timemoe_lab.run.folder import RunFolder
-
-motor_room = import_module("timemoe_lab.data.motor")
-files_room = import_module("timemoe_lab.files")
 
 ROWS = 3000
 
@@ -291,16 +290,14 @@ def test_score_refuses_recordings_of_another_kind(trained, folder, tmp_path, cap
 def test_a_file_without_a_time_column_or_with_decimal_commas_says_so(tmp_path, text, words):
     path = tmp_path / "0_x.csv"
     path.write_text(text)
-    with pytest.raises(files_room.InputError, match=words):
+    with pytest.raises(InputError, match=words):
         read(path)
 
 
 def test_no_pickle_is_read(tmp_path):
     store = tmp_path / "store"
-    jobs = motor_room.campaign(classes=(0,), freqs=(60,), loads=(0,), reps=1, healthy_reps=2)
-    from timemoe_lab.data.ingest import write_store
-
-    write_store(store, motor_room.simulate(jobs, seconds=0.3), where="simulated")
+    jobs = campaign(classes=(0,), freqs=(60,), loads=(0,), reps=1, healthy_reps=2)
+    write_store(store, simulate(jobs, seconds=0.3), where="simulated")
     np.save(store / "index.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(files_room.InputError, match="index.npy: damaged"):
+    with pytest.raises(InputError, match="index.npy: damaged"):
         Store(store)

@@ -195,7 +195,7 @@ def test_score_and_evaluate_go_on_without_a_bad_file(trained, raw, tmp_path, cap
     (tmp_path / "raw" / "0_bad.csv").write_text("TIME,CH1\n0,1\n")
     shutil.copytree(trained.path, tmp_path / "run")
     where = [command, str(tmp_path / "run"), str(tmp_path / "raw"), "--json"]
-    out = lambda name: ["--out", str(tmp_path / name)] * (command == "score")
+    out = lambda name: ["--out", str(tmp_path / name)] if command == "score" else []
     assert main([*where, *out("a")]) == 1
     assert "0_bad.csv" in capsys.readouterr().err.splitlines()[-1]
     assert main([*where, *out("b"), "--skip-bad"]) == 0

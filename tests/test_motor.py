@@ -11,14 +11,34 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from timemoe_lab.data.motor import FAULTS, Job, Motor, Sensor, campaign, quiet, simulate
+from timemoe_lab.data.motor import (
+    FAULTS,
+    Job,
+    Motor,
+    Nuisance,
+    Sensor,
+    Supply,
+    Trace,
+    TurnFault,
+    campaign,
+    plant,
+    quiet,
+    simulate,
+    voltage,
+    write_campaign,
+    write_parquet,
+    write_scope_csv,
+)
+from timemoe_lab.data.phases import park
 from timemoe_lab.data.readers import read, read_folder
 from timemoe_lab.files import UsageError
 
 motor_room = import_module("timemoe_lab.data.motor")
-phases_room = import_module("timemoe_lab.data.phases")
 
-RS, RR, LL, LM = 3.35, 1.99, 6.94e-3, 0.1637  # ohm, H: the machine of the specification, typed again
+RS = 3.35  # ohm; the machine of the specification, typed again
+RR = 1.99  # ohm
+LL = 6.94e-3  # H
+LM = 0.1637  # H
 A = np.exp(2j * np.pi / 3)
 PERFECT = {name: quiet()[name] for name in ("motor", "nuisance", "supply")}
 
@@ -99,7 +119,7 @@ def test_a_short_moves_both_sequences_by_a_third_of_its_ampere_turns(shorts, cla
 
 def test_the_published_fault_currents():
     "RMS of i_f at 60 Hz, and mu i_f / 3 over the no-load current, as the specification lists them."
-    numbers = motor_room.plant([Job(c, 60, 0, 0) for c in range(7)], **PERFECT)
+    numbers = plant([Job(c, 60, 0, 0) for c in range(7)], **PERFECT)
     trace = motor_room.integrate(numbers, quiet()["motor"], seconds=0.1)
     rms = trace.fault.std(0)
     assert np.allclose(rms[1:], [1.7, 2.3, 2.7, 9.0, 10.8, 12.8], rtol=0.03)
@@ -113,7 +133,7 @@ def test_the_axis_of_the_short_is_that_of_its_phase(no_ramp):
     for i, recording in enumerate(faulty):
         change = (recording.signal - healthy.signal)[:3].std(1)
         assert change.argmax() == i and np.allclose(np.delete(change, i) / change[i], 0.5, atol=0.01)
-        assert np.allclose(phases_room.park(recording.signal[:3]), vector(recording), atol=1e-6)
+        assert np.allclose(park(recording.signal[:3]), vector(recording), atol=1e-6)
 
 
 @pytest.mark.parametrize("knobs", [bare(), {}], ids=["perfect", "with all nuisances"])
@@ -130,7 +150,7 @@ def test_a_switched_short_leaves_the_rest_of_the_recording_alone(knobs, no_ramp)
 
 def test_real_motors_show_the_same_ratio_and_angle(no_ramp):
     "ITSC: |dI+| / |dI-| 1.15-1.34; dI+ leads the no-load I+ by 71 degrees at 10 % of turns, falling to 45 at 40 %."
-    faults = (FAULTS[0], *(motor_room.TurnFault(f"{mu:.0%}", mu, 1.0) for mu in (0.1, 0.2, 0.3, 0.4)))
+    faults = (FAULTS[0], *(TurnFault(f"{mu:.0%}", mu, 1.0) for mu in (0.1, 0.2, 0.3, 0.4)))
     knobs = bare(motor=replace(quiet()["motor"], faults=faults))
     recordings = [vector(r)[:3000] for r in simulate([Job(c, 60, 0, 0) for c in range(5)], seconds=0.3, **knobs)]
     plus, minus = (np.array([at(x, f) for x in recordings]) for f in (60, -60))
@@ -145,7 +165,7 @@ def test_real_motors_show_the_same_ratio_and_angle(no_ramp):
 
 def test_speed_and_current_follow_the_torque_curve():
     grid = [(hz, load) for hz in (30, 45, 60) for load in (0, 50, 100)]
-    numbers = motor_room.plant([Job(0, hz, load, 0) for hz, load in grid], **PERFECT)
+    numbers = plant([Job(0, hz, load, 0) for hz, load in grid], **PERFECT)
     trace = motor_room.integrate(numbers, Motor(), seconds=0.4)
     speed = (trace.angle[-1] - trace.angle[0]) / (len(trace.angle) - 1) / 1e-4
     for i, (hz, load) in enumerate(grid):
@@ -156,7 +176,7 @@ def test_speed_and_current_follow_the_torque_curve():
 
 def test_the_motor_is_the_one_of_the_specification():
     "No-load about 2 A, rated about 3.1 A, slip .2-4.5 % at 60 Hz; Ong's machine, and 0.75 kW at its shaft."
-    numbers = motor_room.plant([Job(0, 60, load, 0) for load in (0, 100)], **PERFECT)
+    numbers = plant([Job(0, 60, load, 0) for load in (0, 100)], **PERFECT)
     trace = motor_room.integrate(numbers, Motor(), seconds=0.1)
     rms = np.abs(trace.effective).mean(0) / 2**0.5
     speed = (trace.angle[-1] - trace.angle[0]) / (len(trace.angle) - 1) / 1e-4
@@ -168,7 +188,7 @@ def test_the_motor_is_the_one_of_the_specification():
 
 def test_inertia_sets_how_fast_the_speed_answers():
     "Without load and supply, friction alone brakes the rotor: exp(-B t / J)."
-    numbers = replace(motor_room.plant([Job(0, 60, 0, 0)], **PERFECT), volts=np.zeros(1))
+    numbers = replace(plant([Job(0, 60, 0, 0)], **PERFECT), volts=np.zeros(1))
     trace = motor_room.integrate(numbers, Motor(), seconds=0.5, ramp_s=0, state=np.array([[0], [0], [0], [100.0 + 0j]]))
     expected = 100 * 0.012 / 1.5e-3 * (1 - np.exp(-1.5e-3 / 0.012 * np.arange(5000) * 1e-4))  # rad
     assert np.allclose(trace.angle[:, 0], expected, atol=1e-6)
@@ -176,17 +196,20 @@ def test_inertia_sets_how_fast_the_speed_answers():
 
 def test_a_locked_rotor_draws_the_current_of_the_equivalent_circuit():
     locked = replace(quiet()["motor"], inertia=1e12, friction=0.0)
-    numbers = motor_room.plant([Job(0, 60, 0, 0)], motor=locked, nuisance=quiet()["nuisance"], supply=quiet()["supply"])
+    numbers = plant([Job(0, 60, 0, 0)], motor=locked, nuisance=quiet()["nuisance"], supply=quiet()["supply"])
     trace = motor_room.integrate(numbers, locked, seconds=0.1, state=np.zeros((4, 1), complex))
     assert np.abs(trace.effective).mean() == pytest.approx(abs(phasors(60, 1.0, volts(60))[0]), rel=1e-3)
 
 
 def test_power_in_is_heat_plus_work():
-    job, knobs = Job(6, 60, 70, 0, "B"), PERFECT
-    numbers = motor_room.plant([job], **knobs)
+    job = Job(6, 60, 70, 0, "B")
+    knobs = PERFECT
+    numbers = plant([job], **knobs)
     trace = motor_room.integrate(numbers, knobs["motor"], seconds=1.0)
-    v = motor_room.voltage(numbers, np.arange(10_000)[:, None] * 1e-4)[:, 0]
-    i_e, i_f, mu = trace.effective[:, 0], trace.fault[:, 0], FAULTS[6].turns
+    v = voltage(numbers, np.arange(10_000)[:, None] * 1e-4)[:, 0]
+    i_e = trace.effective[:, 0]
+    i_f = trace.fault[:, 0]
+    mu = FAULTS[6].turns
     into = 1.5 * (v * (i_e + 2 / 3 * mu * i_f * A).conj()).real.mean()
     speed = np.diff(trace.angle[:, 0]).mean() / 1e-4
     slip = 1 - speed / (np.pi * 60)
@@ -209,7 +232,7 @@ def test_unbalance_drives_the_negative_sequence_of_the_locked_circuit():
 
 def test_half_the_step_gives_the_same_currents():
     jobs = [Job(c, 60, 100, c) for c in range(7)]
-    numbers = motor_room.plant(jobs)
+    numbers = plant(jobs)
     coarse = motor_room.integrate(numbers, Motor(), seconds=0.1, dt=1e-4, ramp_s=0)
     fine = motor_room.integrate(numbers, Motor(), seconds=0.1, dt=5e-5, ramp_s=0)
     assert np.abs(coarse.effective - fine.effective[::2])[100:].max() < 2e-3  # the switching itself is past
@@ -222,7 +245,8 @@ def test_half_the_step_gives_the_same_currents():
 def peak_near(x, hz):
     "Where the spectrum of x peaks within a few bins of a frequency, in bins from it, and over the median around."
     n = len(x)
-    spectrum, at_bin = np.abs(np.fft.fft(x * np.hanning(n))), hz * n / 1e4
+    spectrum = np.abs(np.fft.fft(x * np.hanning(n)))
+    at_bin = hz * n / 1e4
     near = np.arange(round(at_bin) - 4, round(at_bin) + 5)
     wide = np.arange(round(at_bin) - 40, round(at_bin) + 40)
     return near[spectrum[near].argmax()] - at_bin, spectrum[near].max() / np.median(spectrum[wide])
@@ -333,8 +357,10 @@ def test_lines_scatter_between_recordings_and_bend_with_load_and_frequency(no_ra
         knobs = only(slots=0.005, mechanical=(0.05, 0.0, 0.0), **spread)
         size = []
         for i, recording in enumerate(simulate(jobs, seconds=0.3, **knobs)):
-            (hz, _), fr = conditions[i // 40], conditions[i // 40][0] * (1 - slips[i // 40]) / 2
-            x, coil = vector(recording)[1000:], recording.signal[3, 1000:]
+            hz, _ = conditions[i // 40]
+            fr = hz * (1 - slips[i // 40]) / 2
+            x = vector(recording)[1000:]
+            coil = recording.signal[3, 1000:]
             size.append((abs(at(x, 34 * fr + hz)) / abs(at(x, hz)), abs(at(coil, fr)) / abs(at(coil, hz))))
         level[name] = np.log(size).reshape(3, 40, 2)
     assert level["scatter"].std(1).mean(0) == pytest.approx([0.4, 0.25], rel=0.25)
@@ -422,7 +448,7 @@ def test_a_recording_depends_on_seed_and_serial_only(no_ramp):
 
 def test_two_specimens_are_two_motors():
     one, same, other = (
-        motor_room.plant([Job(0, 60, 0, i)], motor=Motor(specimen=s)) for i, s in ((0, 0), (1, 0), (0, 1))
+        plant([Job(0, 60, 0, i)], motor=Motor(specimen=s)) for i, s in ((0, 0), (1, 0), (0, 1))
     )
     minus = [numbers.share[0, 1, 0] for numbers in (one, same, other)]  # the supply's negative sequence
     assert abs(minus[0] - minus[1]) < 0.004 < abs(minus[0] - minus[2])
@@ -451,7 +477,7 @@ def test_the_phases_of_a_campaign_can_be_chosen():
 
 def test_what_differs_between_recordings_scatters_as_the_specification_says():
     "Temperature 4 %, Lm 1 %, load 2 %, frequency 2e-4, Rf 10 %, unbalance .4 % fixed and .12 % rms, wander .2 %."
-    numbers = motor_room.plant([Job(1, 60, 50, i) for i in range(2000)])
+    numbers = plant([Job(1, 60, 50, i) for i in range(2000)])
     spread = lambda x: x.std() / np.abs(x.mean())
     got = [numbers.stator_ohm, numbers.magnetising_h, numbers.torque, numbers.turn_rate, numbers.contact_ohm]
     assert [spread(x) for x in got] == pytest.approx([0.04, 0.01, 0.02, 2e-4, 0.10], rel=0.07)
@@ -471,7 +497,7 @@ def test_the_supply_has_the_dead_times_harmonics_in_their_sequences():
     "5-, 7+, 11-, 13+ of 1.8, 1.2, .6, .4 %; volts per hertz with 4 % boost at 30 Hz."
     knobs = dict(nuisance=quiet()["nuisance"], motor=quiet()["motor"])
     for hz in (30, 60):
-        v = motor_room.voltage(motor_room.plant([Job(0, hz, 0, 0)], **knobs).take(0), np.arange(10_000) * 1e-4)
+        v = voltage(plant([Job(0, hz, 0, 0)], **knobs).take(0), np.arange(10_000) * 1e-4)
         spectrum = np.abs(np.fft.fft(v)) / len(v) / volts(hz)
         share = {order: spectrum[order * hz] for order in (1, -1, 3, -3, 5, -5, 7, -7, 11, -11, 13, -13)}
         there = {1: 1.0, -5: 0.018, 7: 0.012, -11: 0.006, 13: 0.004}
@@ -480,9 +506,9 @@ def test_the_supply_has_the_dead_times_harmonics_in_their_sequences():
 
 def test_the_voltage_wanders_slowly():
     "By .2 % rms at .1-.8 Hz: of a perfect supply's magnitude nothing else moves."
-    numbers = motor_room.plant([Job(0, 60, 0, i) for i in range(5)], **PERFECT | {"nuisance": motor_room.Nuisance()})
-    numbers = replace(numbers, share=motor_room.plant([Job(0, 60, 0, i) for i in range(5)], **PERFECT).share)
-    size = np.array([np.abs(motor_room.voltage(numbers.take(i), np.arange(0, 500, 0.02))) for i in range(5)])
+    numbers = plant([Job(0, 60, 0, i) for i in range(5)], **PERFECT | {"nuisance": Nuisance()})
+    numbers = replace(numbers, share=plant([Job(0, 60, 0, i) for i in range(5)], **PERFECT).share)
+    size = np.array([np.abs(voltage(numbers.take(i), np.arange(0, 500, 0.02))) for i in range(5)])
     assert size.mean(1) == pytest.approx([volts(60)] * 5, rel=1e-3)
     assert size.std(1) / size.mean(1) == pytest.approx([0.002] * 5, rel=0.1)
     spectrum = np.abs(np.fft.rfft(size - size.mean(1, keepdims=True))) ** 2
@@ -492,13 +518,14 @@ def test_the_voltage_wanders_slowly():
 
 def test_the_speed_follows_a_slowly_wandering_load():
     knobs = dict(PERFECT, nuisance=replace(quiet()["nuisance"], load_slow=0.3))
-    numbers = motor_room.plant([Job(0, 60, 50, i) for i in range(3)], **knobs)
+    numbers = plant([Job(0, 60, 50, i) for i in range(3)], **knobs)
     trace = motor_room.integrate(numbers, Motor(), seconds=1.2)
     for i in range(3):
         for time_s in (0.6, 1.0):
             waves = numbers.slow[:, :, i]
             load = 2.05 * (1 + sum(size * np.sin(2 * np.pi * hz * time_s + angle) for size, hz, angle in waves))
-            first, last = round(1e4 * (time_s - 0.05)), round(1e4 * (time_s + 0.05))
+            first = round(1e4 * (time_s - 0.05))
+            last = round(1e4 * (time_s + 0.05))
             slip = 1 - (trace.angle[last, i] - trace.angle[first, i]) / 0.1 / (np.pi * 60)
             assert slip == pytest.approx(slip_for(60, load, volts(60)), rel=0.03)
 
@@ -506,7 +533,7 @@ def test_the_speed_follows_a_slowly_wandering_load():
 def test_the_load_ripples_once_a_revolution():
     "1 % of the torque at the shaft's frequency moves the speed by less, and at fr only."
     knobs = dict(PERFECT, nuisance=replace(quiet()["nuisance"], load_ripple=0.01))
-    trace = motor_room.integrate(motor_room.plant([Job(0, 60, 100, 0)], **knobs), Motor(), seconds=2.0)
+    trace = motor_room.integrate(plant([Job(0, 60, 100, 0)], **knobs), Motor(), seconds=2.0)
     speed = np.diff(trace.angle[:, 0]) / 1e-4
     fr = speed.mean() / (2 * np.pi)
     free = 0.01 * 4.1 / 0.012 / (2 * np.pi * fr)  # rad/s, were there no field to hold the rotor
@@ -537,7 +564,7 @@ def test_memory_holds_one_chunk_whatever_the_number_of_recordings(monkeypatch):
 
     def standing(numbers, motor, *, seconds, dt):
         shape = round(seconds / dt), len(numbers.turns)
-        return motor_room.Trace(np.ones(shape, np.complex64), np.zeros(shape, np.float32), np.zeros(shape))
+        return Trace(np.ones(shape, np.complex64), np.zeros(shape, np.float32), np.zeros(shape))
 
     def peak(n):
         tracemalloc.start()
@@ -551,7 +578,8 @@ def test_memory_holds_one_chunk_whatever_the_number_of_recordings(monkeypatch):
     peak(1)
     gc.disable()
     try:
-        one, many = peak(40), peak(120)
+        one = peak(40)
+        many = peak(120)
     finally:
         gc.enable()
     assert many < 1.1 * one
@@ -594,13 +622,11 @@ def test_voltage_probes_see_the_unbalance(no_ramp):
 
 def test_voltage_probes_have_small_gain_errors_noise_and_steps(no_ramp):
     "Gains of 2e-4 sd, .3 V rms of noise, steps of 2 V."
-    jobs, true = (
-        [Job(0, 60, 0, i) for i in range(60)],
-        motor_room.plant([Job(0, 60, 0, i) for i in range(60)], **PERFECT),
-    )
+    jobs = [Job(0, 60, 0, i) for i in range(60)]
+    true = plant([Job(0, 60, 0, i) for i in range(60)], **PERFECT)
     sensor = replace(quiet()["sensor"], voltage_noise_v=0.3)
     v = np.stack([r.signal[4:] for r in simulate(jobs, seconds=0.1, voltages=True, **bare(sensor=sensor))])
-    clean = [motor_room.voltage(true.take(i), np.arange(1000) * 1e-4) for i in range(60)]
+    clean = [voltage(true.take(i), np.arange(1000) * 1e-4) for i in range(60)]
     clean = np.stack([np.stack([x, x * A.conjugate(), x * A]).real for x in clean])
     assert (v - clean).std() == pytest.approx(0.3, rel=0.02)
     v = np.stack([r.signal[4:] for r in simulate(jobs, seconds=0.1, voltages=True, **only(voltage_gain=2e-4))])
@@ -611,7 +637,10 @@ def test_voltage_probes_have_small_gain_errors_noise_and_steps(no_ramp):
 
 
 def test_the_defaults_are_the_specifications_numbers():
-    motor, supply, sensor, nuisance = Motor(), motor_room.Supply(), Sensor(), motor_room.Nuisance()
+    motor = Motor()
+    supply = Supply()
+    sensor = Sensor()
+    nuisance = Nuisance()
     assert (motor.stator_ohm, motor.rotor_ohm, motor.stator_leak_h, motor.rotor_leak_h) == (RS, 1.99, LL, LL)
     assert (motor.magnetising_h, motor.pole_pairs, motor.inertia, motor.friction) == (LM, 2, 0.012, 1.5e-3)
     assert (motor.rated_nm, motor.rotor_bars, motor.coil_fault_v) == (4.1, 34, 0.25)
@@ -635,13 +664,17 @@ def test_the_defaults_are_the_specifications_numbers():
 
 def operating_point(recording):
     "f0 (Hz), |I+| (A), slip, and I- I+ / |I+|^2, from the signals alone."
-    x, hz, n = vector(recording), recording.supply_hz, recording.n_samples
+    x = vector(recording)
+    hz = recording.supply_hz
+    n = recording.n_samples
     slow = (x * np.exp(-2j * np.pi * hz * np.arange(n) / 1e4)).reshape(-1, 100).mean(1)
     hz += np.polyfit(np.arange(len(slow)) / 100, np.unwrap(np.angle(slow)), 1)[0] / (2 * np.pi)
-    plus, minus = at(x, hz), at(x, -hz)
+    plus = at(x, hz)
+    minus = at(x, -hz)
     grid = np.arange(0, 0.1, 5e-4)  # slips; the coil shows the shaft's frequency
     coil = recording.signal[3] * np.hanning(n) * np.exp(-1j * np.pi * hz * np.arange(n) / 1e4)
-    coil, time_s = coil.reshape(-1, 200).sum(1), np.arange(n // 200) / 50
+    coil = coil.reshape(-1, 200).sum(1)
+    time_s = np.arange(n // 200) / 50
     slip = grid[np.argmax(np.abs(np.exp(1j * np.pi * hz * grid[:, None] * time_s) @ coil))]
     return hz, abs(plus), slip, minus * plus / abs(plus) ** 2
 
@@ -675,7 +708,7 @@ def test_negative_sequence_alone_is_as_hard_as_on_the_reference_bench():
 
 def test_a_scope_file_reads_back_exactly(tmp_path, no_ramp):
     recording = next(simulate([Job(3, 45, 50, 12, "C")], seconds=0.5))
-    motor_room.write_scope_csv(recording, tmp_path / recording.name)
+    write_scope_csv(recording, tmp_path / recording.name)
     lines = (tmp_path / recording.name).read_text().splitlines()
     assert recording.name == "3_0012c45c50.csv" and lines[0] == "Model,MSO4034B" and lines[20] == "TIME,CH1,CH2,CH3,CH4"
     assert lines[21].startswith("-0.25,") and len(lines) == 21 + 5000
@@ -691,7 +724,7 @@ def test_a_scope_file_reads_back_exactly(tmp_path, no_ramp):
 def test_missing_samples_become_empty_cells(tmp_path, no_ramp):
     recording = next(simulate([Job(0, 60, 0, 0)], seconds=0.01))
     recording.signal[1, 3:5] = np.nan
-    motor_room.write_scope_csv(recording, tmp_path / recording.name)
+    write_scope_csv(recording, tmp_path / recording.name)
     assert np.array_equal(read(tmp_path / recording.name).signal, recording.signal, equal_nan=True)
 
 
@@ -703,7 +736,7 @@ def test_the_header_states_the_scale_of_each_channel(tmp_path, no_ramp):
     sensor = Sensor(volts_per_div=(0.2, 0.5, 1.0, 0.1))
     for name, knobs in (("plain", {}), ("finer", dict(sensor=sensor)), ("volts", dict(voltages=True))):
         (tmp_path / name).mkdir()
-        motor_room.write_campaign(tmp_path / name, [Job(0, 60, 0, 0)], seconds=0.2, **knobs)
+        write_campaign(tmp_path / name, [Job(0, 60, 0, 0)], seconds=0.2, **knobs)
     assert said(tmp_path / "plain", "Vertical Scale") == ["1"] * 4
     assert said(tmp_path / "finer", "Vertical Scale") == ["0.2", "0.5", "1", "0.1"]
     assert said(tmp_path / "volts", "Vertical Scale") == ["1"] * 4 + ["50"] * 3
@@ -716,7 +749,7 @@ def test_the_header_states_the_scale_of_each_channel(tmp_path, no_ramp):
 def test_parquet_keeps_every_bit(tmp_path, no_ramp):
     recording = next(simulate([Job(2, 45, 50, 7, "C")], seconds=0.1, **bare()))  # no steps: all 24 bits are used
     recording.signal[1, 3:5] = np.nan, np.inf
-    motor_room.write_parquet(recording, tmp_path / "2_x.parquet")
+    write_parquet(recording, tmp_path / "2_x.parquet")
     table = pq.read_table(tmp_path / "2_x.parquet")
     assert table.column_names == ["TIME", "CH1", "CH2", "CH3", "CH4"]
     assert [str(t) for t in table.schema.types] == ["double"] + ["float"] * 4
@@ -731,7 +764,7 @@ def test_a_parquet_campaign_holds_what_the_csv_campaign_holds(tmp_path, no_ramp)
     jobs = campaign(classes=(0, 6), freqs=(42.5,), loads=(0,), reps=1, healthy_reps=1, switched_s=(0.02, 0.08))
     for format in ("csv", "parquet"):
         (tmp_path / format).mkdir()
-        motor_room.write_campaign(tmp_path / format, jobs, seconds=0.1, seed=3, voltages=True, format=format)
+        write_campaign(tmp_path / format, jobs, seconds=0.1, seed=3, voltages=True, format=format)
     assert sorted(p.name for p in (tmp_path / "parquet").iterdir()) == [
         "0_0000c42.5c0.parquet", "6_0001c42.5c0.parquet", "labels.csv",
     ]  # fmt: skip
@@ -749,7 +782,7 @@ def test_the_same_campaign_gives_the_same_bytes(tmp_path, no_ramp):
     for format in ("csv", "parquet"):
         for copy in ("one", "two"):
             (tmp_path / format / copy).mkdir(parents=True)
-            motor_room.write_campaign(tmp_path / format / copy, [Job(4, 60, 0, 1)], seconds=0.05, format=format)
+            write_campaign(tmp_path / format / copy, [Job(4, 60, 0, 1)], seconds=0.05, format=format)
         one, two = (next((tmp_path / format / copy).iterdir()).read_bytes() for copy in ("one", "two"))
         assert one == two
 
@@ -757,7 +790,7 @@ def test_the_same_campaign_gives_the_same_bytes(tmp_path, no_ramp):
 def test_a_campaign_on_disk_is_a_raw_folder(tmp_path, no_ramp):
     jobs = campaign(classes=(0, 6), freqs=(60,), loads=(0,), reps=1, healthy_reps=2, switched_s=(0.02, 0.08))
     told = []
-    motor_room.write_campaign(tmp_path, jobs, fs=10_000, seconds=0.1, seed=3, progress=lambda *x: told.append(x))
+    write_campaign(tmp_path, jobs, fs=10_000, seconds=0.1, seed=3, progress=lambda *x: told.append(x))
     back = {r.name: r for r in read_folder(tmp_path)}
     assert told == [(1, 3), (2, 3), (3, 3)] and set(back) == {j.name for j in jobs}
     assert back[jobs[2].name].faults == ((200, 800),) and back[jobs[0].name].faults == ()
@@ -765,7 +798,7 @@ def test_a_campaign_on_disk_is_a_raw_folder(tmp_path, no_ramp):
 
 
 def test_without_switching_there_is_no_label_file(tmp_path, no_ramp):
-    motor_room.write_campaign(tmp_path, [Job(1, 60, 0, 0)], seconds=0.05)
+    write_campaign(tmp_path, [Job(1, 60, 0, 0)], seconds=0.05)
     assert [p.name for p in tmp_path.iterdir()] == ["1_0000c60c0.csv"]
 
 
@@ -784,7 +817,7 @@ def test_without_switching_there_is_no_label_file(tmp_path, no_ramp):
         (lambda: next(simulate([Job(0, 60, 0, 0)], seconds=0)), "seconds"),
         (lambda: next(simulate([Job(0, 60, 0, 0)], fs=0)), "fs"),
         (lambda: next(simulate([Job(0, 60, 0, 0)], chunk=0)), "chunk"),
-        (lambda: motor_room.write_campaign(".", [], format="mat"), "format"),
+        (lambda: write_campaign(".", [], format="mat"), "format"),
     ],
 )
 def test_a_wrong_option_is_named(make, word):

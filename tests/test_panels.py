@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from timemoe_lab.data.phases import ring
 from timemoe_lab.data.prepare import normalise
 from timemoe_lab.data.recording import Recording
 from timemoe_lab.data.signature import (
@@ -17,7 +18,6 @@ from timemoe_lab.data.signature import (
     look,
     negative_sequence,
     read_signature,
-    ring,
     spectrum,
     vector_of,
 )

@@ -1,5 +1,6 @@
 "What the model sees: gaps counted, scales, virtual channels, windows, and nothing that crosses splits."
 
+import math
 from dataclasses import astuple, replace
 from importlib import import_module
 from types import SimpleNamespace
@@ -10,26 +11,31 @@ import torch
 from conftest import make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import decimate as scipy_decimate
 
 from timemoe_lab.cli import write_report
 from timemoe_lab.config import SCOPES, Config, DataConfig, config_from_dict, tiny
 from timemoe_lab.data.ingest import write_store
+from timemoe_lab.data.phases import VIRTUAL, in_phase_order, virtual_channels
 from timemoe_lab.data.prepare import (
-    VIRTUAL,
     Counts,
     Frame,
     Normalised,
     Scale,
     as_series,
+    band_levels,
     covering_starts,
+    decimate,
+    fill_gaps,
     fit_scale,
-    in_phase_order,
     instance,
     moments,
     normalise,
+    oddest,
     recording_moments,
     scale_of,
-    virtual_channels,
+    split_recordings,
+    training_starts,
 )
 from timemoe_lab.data.readers import read_folder
 from timemoe_lab.data.recording import Recording
@@ -44,6 +50,7 @@ from timemoe_lab.model.timemoe import TimeMoE, read_windows
 from timemoe_lab.run.folder import frame_of, start_run
 from timemoe_lab.train.loop import train, training_data
 from timemoe_lab.train.step import WindowOrder, make_optimizer, train_step
+from timemoe_lab.view.channels import Scene
 
 reading_room = import_module("timemoe_lab.detect.reading")
 
@@ -64,7 +71,8 @@ def motor(seed, *, gains=(1, 1, 1), n=N, noise=0.02, name=None, class_id=0, **kn
 
 def frame_for(recordings, *, mask=(), virtual=(), swap=False):
     parts = [recording_moments(r, swap_phases=swap) for r in recordings]
-    scale, n = fit_scale(parts), 4 + len(virtual)
+    scale = fit_scale(parts)
+    n = 4 + len(virtual)
     return Frame(FS, CHANNELS, UNITS, mask, Scale(scale.mean[:n], scale.std[:n]), virtual, swap)
 
 
@@ -86,7 +94,8 @@ def test_every_missing_sample_is_interpolated_left_out_or_made_zero(holes, nan, 
     for channel, start, length in holes:
         recording.signal[channel, start : start + length] = np.nan
     seen = normalise(recording, frame=frame_for([motor(1)], mask=mask), config=DataConfig(nan=nan, max_gap=max_gap))
-    used, lost = ~np.isin(CHANNELS, mask), np.isnan(recording.signal)
+    used = ~np.isin(CHANNELS, mask)
+    lost = np.isnan(recording.signal)
     c = seen.counts
     assert c.missing == lost[used].sum() == c.interpolated + c.left_out + c.zeroed and c.repaired == 0
     assert np.isfinite(seen.x).all() and seen.x.dtype == np.float32 and (seen.x[~seen.valid] == 0).all()
@@ -106,10 +115,12 @@ def test_a_value_that_scaling_makes_infinite_is_left_out_and_counted():
 
 @pytest.mark.parametrize("scope", ["train", "window"])
 def test_what_is_not_finite_before_the_model_counts_in_no_loss_and_is_logged(scope):
-    config, steps = tiny(), []
+    config = tiny()
+    steps = []
     clean = np.random.default_rng(0).normal(size=(3, 257)).astype(np.float32)
     valid = np.ones_like(clean, bool)
-    broken, left_out = clean.copy(), valid.copy()
+    broken = clean.copy()
+    left_out = valid.copy()
     broken[1, [40, 50]] = np.nan, np.inf
     left_out[1, [40, 50]] = False
     zeroed = np.where(left_out, clean, 0)
@@ -137,7 +148,8 @@ def test_a_step_that_repaired_something_is_in_the_log(tmp_path, monkeypatch, pre
 
 
 def test_what_is_not_finite_before_the_model_gets_no_score_and_is_counted(monkeypatch):
-    recording, frame = motor(0), frame_for([motor(1)])
+    recording = motor(0)
+    frame = frame_for([motor(1)])
 
     def spoilt(*given, **how):
         seen = normalise(*given, **how)
@@ -175,7 +187,8 @@ numbers = st.floats(-1e4, 1e4, width=32)
 @quick
 @given(st.lists(numbers, min_size=2, max_size=20), numbers, st.floats(0, 1e4, width=32))
 def test_a_scale_leads_there_and_back(values, mean, std):
-    signal, scale = np.array([values], np.float32), Scale((mean,), (std,))
+    signal = np.array([values], np.float32)
+    scale = Scale((mean,), (std,))
     back = scale.invert(scale.apply(signal))
     assert np.allclose(back, signal, rtol=1e-5, atol=1e-6 * (abs(mean) + std + 1))
 
@@ -276,33 +289,11 @@ def test_what_needs_three_currents_says_so(tmp_path, given_):
     assert not (tmp_path / "run").exists()
 
 
-# Virtual channels
-
-
-@quick
-@given(
-    st.lists(st.floats(0.3, 3), min_size=3, max_size=3),
-    st.lists(st.floats(-0.5, 0.5), min_size=3, max_size=3),
-    st.lists(st.floats(-4, 4), min_size=3, max_size=3),
-    st.sampled_from([(1000.0, 30), (1000.0, 50), (10_000.0, 60)]),
-)
-def test_virtual_channels_are_those_of_fortescue_and_park(gains, shifts, offsets, rate):
-    fs, hz = rate
-    phasor = np.array(gains) * np.exp(1j * (np.array(shifts) - 2 * np.pi * np.arange(3) / 3))
-    t = np.arange(int(fs * 0.5)) / fs
-    currents = (phasor[:, None] * np.exp(2j * np.pi * hz * t)).real + np.array(offsets)[:, None]
-    park, negative, zero = virtual_channels(currents, fs=fs)
-    positive = abs(phasor @ [1, A, A**2]) / 3
-    assert np.nanmax(np.abs(negative - abs(phasor @ [1, A**2, A]) / 3)) < 2e-3 * (positive + max(gains))
-    alpha, beta = (2 * currents[0] - currents[1] - currents[2]) / 3, (currents[1] - currents[2]) / np.sqrt(3)
-    assert np.allclose(park, np.hypot(alpha, beta)) and np.allclose(zero, currents.mean(axis=0))
-    assert np.isnan(negative).sum() == 2 * round(0.04 * fs)
-
-
 @quick
 @given(st.integers(0, 2), st.integers(0, N - 30), st.integers(1, 30))
 def test_a_gap_in_any_current_is_a_gap_in_the_virtual_channels(channel, start, length):
-    whole, recording = motor(0), motor(0)
+    whole = motor(0)
+    recording = motor(0)
     recording.signal[channel, start : start + length] = np.nan
     frame = frame_for([motor(1)], virtual=VIRTUAL)
     lacks = normalise(recording, frame=frame, config=DataConfig(max_gap=0))
@@ -344,9 +335,24 @@ def test_swapped_phases_are_swapped_back_and_the_order_that_is_right_is_left_alo
     how = {"frame": frame, "config": DataConfig()}
     assert np.array_equal(normalise(crossed, **how).x, normalise(right, **how).x)
     assert in_phase_order(right) is right and "swapped" in in_phase_order(crossed).notes[-1]
-    assert np.array_equal(as_series(crossed, virtual=VIRTUAL, swap_phases=True).signal[:4], right.signal)
+    series = as_series(crossed, virtual=VIRTUAL, swap_phases=True, config=DataConfig())
+    assert np.array_equal(series.signal[:4], right.signal)
     plain = normalise(crossed, frame=replace(frame, swap_phases=False), config=DataConfig())
     assert plain.x[5].mean() > 10 * normalise(right, **how).x[5].mean()  # all is negative sequence
+
+
+@pytest.mark.parametrize(("max_gap", "n_lost"), [(11, 12), (12, 0)])
+def test_gaps_in_what_is_drawn_are_those_of_the_run(max_gap, n_lost):
+    recording = motor(0)
+    recording.signal[1, 500:512] = np.nan
+    config = DataConfig(max_gap=max_gap)
+    drawn = as_series(recording, virtual=VIRTUAL, swap_phases=False, config=config)
+    assert np.isnan(drawn.signal[[4, 6]]).sum(axis=1).tolist() == [n_lost] * 2
+    assert np.isnan(drawn.signal[1]).sum() == 12  # the channel is as it was read
+    seen = normalise(recording, frame=frame_for([motor(1)], virtual=VIRTUAL), config=config)
+    assert np.array_equal(np.isfinite(drawn.signal[4:]), seen.valid[4:])  # what is drawn is what the model reads
+    scene = Scene((), virtual=VIRTUAL, data=config)
+    assert np.array_equal(scene.drawn(recording).signal, drawn.signal, equal_nan=True)
 
 
 # Windows and splits
@@ -381,7 +387,8 @@ def test_training_windows_are_those_of_the_specification(lengths, window, stride
     rows = {float(r[0]): (r, v) for s in series for r, v in zip(s.x, s.valid)}
     for seen, ok in zip(x, valid):
         whole, known = next(rows[k] for k in sorted(rows, reverse=True) if k <= seen[0])
-        start, offset_end = int(seen[0] - whole[0]), min(stride - 1, len(whole) - window)
+        start = int(seen[0] - whole[0])
+        offset_end = min(stride - 1, len(whole) - window)
         assert start % stride <= offset_end and start + window <= len(whole)  # the offset of SPEC 4
         assert np.array_equal(seen[:window], whole[start : start + window])
         assert np.array_equal(ok[:window], known[start : start + window])
@@ -403,7 +410,8 @@ def test_every_offset_is_drawn_alike_and_from_the_seed_alone():
 @quick
 @given(st.integers(2, 40), st.integers(1, 40), st.integers(0, 200))
 def test_evaluation_windows_cover_every_sample_and_are_always_the_same(window, stride, extra):
-    total, stride = window + extra, min(stride, window)
+    total = window + extra
+    stride = min(stride, window)
     starts = covering_starts(total, window=window, stride=stride)
     covered = np.zeros(total, int)
     for s in starts:
@@ -465,7 +473,8 @@ def test_no_sample_crosses_splits(tmp_path, seed):
     store = write_store(tmp_path / "store", recordings, where="made up", seed=seed)
     run = start_run(tmp_path / "run", store, tiny())
     order, _ = training_data(run, store)
-    scale, seen = frame_of(run).scale, set()
+    scale = frame_of(run).scale
+    seen = set()
     for epoch in range(3):
         batch = order.take((epoch, 0), len(order.epoch(epoch)))
         ids = np.rint(scale.invert(batch.windows.reshape(1, -1))[0][batch.valid.ravel()])
@@ -544,7 +553,8 @@ def test_seen_recordings_are_known_by_their_samples_as_read(chain):
         other.append(replace(r, name=r.name.replace("_", "_new"), signal=r.signal[order], **columns))
     found = {r.name for r in unseen_recordings(chain.run, other, where="elsewhere")}
     assert found == {name.replace("_", "_new") for name in chain.result["splits"]["test"]}
-    scorer, first = open_scorer(chain.run.path), chain.recordings[0]
+    scorer = open_scorer(chain.run.path)
+    first = chain.recordings[0]
     assert np.array_equal(scorer.rows(first)["lab"].score, scorer.rows(other[0])["lab"].score)
 
 
@@ -580,6 +590,113 @@ def test_a_store_opened_again_gives_the_same_frame(prepared):
     config = replace(tiny().data, virtual=True)
     assert Store(prepared.path).frame(config) == prepared.frame(config)
     assert len(prepared.frame(config).scale.mean) == 7 and len(prepared.frame(tiny().data).scale.mean) == 4
-    want = fit_scale([moments(as_series(prepared.recording(i), virtual=VIRTUAL, swap_phases=False).signal)
-                      for i in prepared.members("train")])  # fmt: skip
+    how = {"virtual": VIRTUAL, "swap_phases": False, "config": DataConfig()}
+    series = [as_series(prepared.recording(i), **how) for i in prepared.members("train")]
+    want = fit_scale([moments(r.signal) for r in series])
     assert np.allclose(prepared.frame(config).scale.std, want.std)
+
+
+# The parts alone, against computations of the tests' own
+
+cell = st.one_of(st.floats(-1e3, 1e3, width=32), st.sampled_from([math.nan, math.inf, -math.inf]))
+
+
+@settings(deadline=None)
+@given(st.lists(cell, min_size=3, max_size=40), st.integers(0, 6))
+def test_short_gaps_are_straight_lines_and_long_ones_stay(values, max_gap):
+    x = np.array([values], np.float32)
+    x[~np.isfinite(x)] = np.nan
+    filled, valid = fill_gaps(x, max_gap=max_gap)
+    want = x.copy()
+    i = 0
+    while i < x.shape[1]:
+        if np.isnan(x[0, i]):
+            end = i
+            while end < x.shape[1] and np.isnan(x[0, end]):
+                end += 1
+            if end - i <= max_gap and i > 0 and end < x.shape[1]:
+                for j in range(i, end):
+                    want[0, j] = x[0, i - 1] + (x[0, end] - x[0, i - 1]) * (j - i + 1) / (end - i + 1)
+            i = end
+        else:
+            i += 1
+    assert np.allclose(filled, want, rtol=1e-4, atol=1e-3, equal_nan=True)
+    assert np.array_equal(valid, np.isfinite(want))
+
+
+@pytest.mark.parametrize("factor", [2, 5, 10])
+def test_decimation_agrees_with_scipy_away_from_the_ends(factor):
+    x = np.random.default_rng(factor).normal(size=(2, 4000))
+    ours = decimate(x, factor)
+    theirs = scipy_decimate(x, factor, ftype="fir", axis=1)
+    assert ours.shape == theirs.shape
+    assert np.abs(ours - theirs)[:, 20:-20].max() < 1e-5
+
+
+@settings(deadline=None)
+@given(st.integers(2, 60), st.integers(1, 80), st.integers(0, 200), st.integers(0, 99))
+def test_training_windows_lie_inside_and_keep_their_stride(window, stride, extra, seed):
+    total = window + extra
+    starts = training_starts(total, window=window, stride=stride, generator=np.random.default_rng(seed))
+    assert 0 <= starts[0] <= min(stride - 1, total - window) and starts[-1] + window <= total
+    assert set(np.diff(starts)) <= {stride} and total - (starts[-1] + window) < stride
+
+
+@settings(deadline=None)
+@given(st.integers(2, 60), st.integers(1, 60), st.integers(0, 300))
+def test_evaluation_windows_cover_every_sample(window, stride, extra):
+    stride = min(stride, window)
+    starts = covering_starts(window + extra, window=window, stride=stride)
+    assert set((starts[:, None] + np.arange(window)).ravel()) == set(range(window + extra))
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=6), st.floats(-1e4, 1e4), st.floats(0.01, 100))
+def test_the_scale_of_parts_is_that_of_the_whole(sizes, mean, std):
+    generator = np.random.default_rng(0)
+    parts = [generator.normal(mean, std, (1, n)) for n in sizes]
+    scale = fit_scale([moments(p) for p in parts])
+    whole = np.concatenate(parts, axis=1)
+    assert scale.mean[0] == pytest.approx(whole.mean(), abs=1e-9 * (1 + abs(mean)))
+    assert scale.std[0] == pytest.approx(whole.std(), rel=1e-6, abs=1e-9 * (1 + abs(mean)))
+
+
+def test_missing_samples_take_no_part_or_become_zero_to_the_letter(recording):
+    recording.signal[0, 100:200] = np.nan
+    scale = fit_scale([moments(recording.signal)])
+    frame = Frame(recording.fs, recording.channels, recording.units, (), scale)
+    gap = normalise(recording, frame=frame, config=DataConfig())
+    zero = normalise(recording, frame=frame, config=DataConfig(nan="zero"))
+    assert not gap.valid[0, 100:200].any() and (gap.x[0, 100:200] == 0).all()
+    assert zero.valid.all() and zero.x[0, 150] == pytest.approx(-scale.mean[0] / (scale.std[0] + 1e-6), rel=1e-5)
+
+
+def test_no_recording_is_in_two_splits_and_conditions_are_dealt_out_evenly():
+    rows = [
+        Recording(f"{c}_{i}.csv", np.zeros((1, 2)), 1.0, ("x",), ("",), c, hz, load)
+        for c in (0, 1, 2)
+        for hz in (30.0, 60.0)
+        for load in (0.0, 100.0)
+        for i in range(8)
+    ]
+    split = split_recordings(rows, seed=4)
+    assert all(s in ("train", "calibration", "validation", "test") for s in split)
+    for hz in (30.0, 60.0):
+        for load in (0.0, 100.0):
+            mine = [s for s, r in zip(split, rows) if r.class_id == 0 and (r.supply_hz, r.load_pct) == (hz, load)]
+            assert {s: mine.count(s) for s in set(mine)} == {"train": 3, "calibration": 2, "validation": 1, "test": 2}
+
+
+def test_the_odd_healthy_recording_is_named_within_its_condition():
+    generator = np.random.default_rng(1)
+    turn = np.exp(2j * np.pi * 60 * np.arange(5000) / 10_000)
+    vectors = [turn + (0.03 + 0.001 * generator.normal()) * turn.conj() for _ in range(6)]
+    signals = [np.array([(v * A**-k).real for k in range(3)], np.float32) for v in vectors]
+    rows = [Recording("0_x.csv", x, 1e4, CHANNELS[:3], ("A",) * 3, 0) for x in signals]
+    for r in rows:
+        r.signal[:] += 0.01 * generator.normal(size=r.signal.shape)
+    rows[4].signal[:] += 0.05 * np.sin(np.arange(5000) / 3)
+    levels = [band_levels(r) for r in rows]
+    found = oddest("abcdef", levels, [60] * 6)
+    assert found[0] == "e" and found[1] > 3
+    assert oddest("abcdef", levels, [30, 30, 60, 60, 50, 50]) is None

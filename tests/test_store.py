@@ -23,9 +23,11 @@ from safetensors.numpy import load_file
 
 from timemoe_lab.bench import bench_store
 from timemoe_lab.config import DataConfig
-from timemoe_lab.data.ingest import SeriesFolder, Stopped, prepare_folder, write_store
+from timemoe_lab.data.ingest import Stopped, prepare_folder, write_store
+from timemoe_lab.data.readers import read_folder
 from timemoe_lab.data.recording import Recording
-from timemoe_lab.data.store import BLOCK, Store, verify_store
+from timemoe_lab.data.series import SeriesFolder
+from timemoe_lab.data.store import BLOCK, SPLIT_CODES, Store, verify_store
 from timemoe_lab.files import InputError, UsageError
 
 ingest_room = import_module("timemoe_lab.data.ingest")
@@ -34,6 +36,7 @@ store_room = import_module("timemoe_lab.data.store")
 
 FIXTURE = Path(__file__).parent / "fixtures" / "binary_dataset"
 CURRENTS = ("CH1", "CH2", "CH3")
+GAPS = {2: [(20, 90)]}  # samples that are missing from a file of `folder`
 
 
 def write_file(path, n=600, channels=("CH1", "CH2"), seed=0, fs=1000.0, gap=(), change=None):
@@ -56,7 +59,7 @@ def folder(tmp_path):
     raw.mkdir()
     for i, n in enumerate((700, BLOCK + 9, 600, 650, BLOCK)):
         write_file(
-            raw / f"0_{i}.csv", n, seed=i, gap=[(20, 90)] * (i == 2), channels=("CH2", "CH1")[:: -1 if i - 3 else 1]
+            raw / f"0_{i}.csv", n, seed=i, gap=GAPS.get(i, ()), channels=("CH2", "CH1")[:: -1 if i - 3 else 1]
         )
     write_file(raw / "1_5.csv", seed=5)
     return raw
@@ -69,6 +72,12 @@ def staging(out):
 def same_bytes(a, b):
     names = [sorted(p.name for p in Path(x).iterdir()) for x in (a, b)]
     return names[0] == names[1] and all((Path(a) / n).read_bytes() == (Path(b) / n).read_bytes() for n in names[0])
+
+
+def living_helpers():
+    "Processes that read for this one; joblib's tracker, which stays, is none."
+    living = [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+    return [p for p in living if "resource_tracker" not in " ".join(p.cmdline())]
 
 
 # What goes in comes out
@@ -116,7 +125,7 @@ def test_a_folder_is_read_back_with_its_channels_in_one_order(folder, tmp_path):
         p.name for p in folder.iterdir()
     )
     for i, n in enumerate((700, BLOCK + 9, 600, 650, BLOCK, 600)):
-        want = write_file(tmp_path / "again.csv", n, seed=i, gap=[(20, 90)] * (i == 2))
+        want = write_file(tmp_path / "again.csv", n, seed=i, gap=GAPS.get(i, ()))
         assert np.array_equal(store.signal(i), want, equal_nan=True)
     assert [bool(e.notes) for e in store.entries] == [
         False,
@@ -135,7 +144,7 @@ def test_the_table_holds_what_the_entries_say(folder, tmp_path):
     for row in store.series:
         entry = store.entries[row["recording"]]
         assert (row["n_samples"], row["class_id"], row["fs"]) == (entry.n_samples, entry.class_id, 1000)
-        assert store_room.SPLIT_CODES[row["split"]] == entry.split and np.isnan(row["supply_hz"])
+        assert SPLIT_CODES[row["split"]] == entry.split and np.isnan(row["supply_hz"])
         assert (row["mean"], row["std"]) == (store.scale.mean[row["channel"]], store.scale.std[row["channel"]])
         blocks = np.fromfile(store.path / "blocks-000.bin", "<f4").reshape(-1, BLOCK)[row["block"] :][: row["n_blocks"]]
         want = store.signal(row["recording"])[row["channel"]]
@@ -149,12 +158,19 @@ def test_the_table_holds_what_the_entries_say(folder, tmp_path):
 @pytest.mark.parametrize("workers", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_bytes_are_the_same_whatever_the_number_of_processes(folder, tmp_path, workers):
     told = []
+    reading = []
+
+    def tell(name):
+        told.append(name)
+        reading.extend(living_helpers())
+
     (folder / "0_bad.csv").write_text("no numbers")
     prepare_folder(folder, tmp_path / "one", skip_bad=True)
-    prepare_folder(folder, tmp_path / "many", skip_bad=True, workers=workers, progress=told.append)
+    prepare_folder(folder, tmp_path / "many", skip_bad=True, workers=workers, progress=tell)
+    assert bool(reading) == (workers > 1)
     assert same_bytes(tmp_path / "one", tmp_path / "many")
     assert told == sorted(p.name for p in folder.iterdir())
-    assert not psutil.Process().children(recursive=True) or workers == 1 or _only_trackers()
+    assert living_helpers() == []
 
 
 @pytest.mark.slow
@@ -170,13 +186,7 @@ def test_bytes_are_the_same_for_any_folder_and_number_of_processes(tmp_path_fact
     assert same_bytes(place / "1", place / "2")
 
 
-def _only_trackers():
-    return all("resource_tracker" in " ".join(p.cmdline()) for p in psutil.Process().children(recursive=True))
-
-
 def test_recordings_in_memory_and_files_give_the_same_store(folder, tmp_path):
-    from timemoe_lab.data.readers import read_folder
-
     store = write_store(tmp_path / "memory", read_folder(folder), where=str(folder))
     files = prepare_folder(folder, tmp_path / "files")
     assert store.fingerprint == files.fingerprint
@@ -224,7 +234,7 @@ def test_a_bad_recording_stops_the_run_or_is_left_out(folder, tmp_path, fault):
     assert bad.name in str(raised.value) and "--skip-bad" in str(raised.value) and "\n" not in str(raised.value)
     assert [p.name for p in tmp_path.iterdir()] == ["raw"]
     store = prepare_folder(folder, tmp_path / "store", skip_bad=True, **options)
-    assert [s["file"] for s in store.skipped] == [bad.name] and words in store.skipped[0]["problem"]
+    assert [s.file for s in store.skipped] == [bad.name] and words in store.skipped[0].problem
     bad.unlink()
     without = prepare_folder(folder, tmp_path / "without", **options)
     assert without.fingerprint == store.fingerprint and without.skipped == ()
@@ -237,13 +247,13 @@ def test_the_first_bad_file_by_name_is_told(folder, tmp_path, workers):
     with pytest.raises(InputError, match="0_x.csv"):
         prepare_folder(folder, tmp_path / "store", workers=workers)
     both = prepare_folder(folder, tmp_path / "store", skip_bad=True).skipped
-    assert [s["file"] for s in both] == ["0_x.csv", "0_y.csv"]
+    assert [s.file for s in both] == ["0_x.csv", "0_y.csv"]
 
 
 def test_the_rate_of_most_recordings_counts_not_of_the_first(folder, tmp_path):
     write_file(folder / "0_.csv", seed=60, fs=250.0)
     store = prepare_folder(folder, tmp_path / "store", skip_bad=True)
-    assert store.fs == 1000 and [s["file"] for s in store.skipped] == ["0_.csv"]
+    assert store.fs == 1000 and [s.file for s in store.skipped] == ["0_.csv"]
 
 
 def test_a_folder_of_bad_files_only_says_so(tmp_path):
@@ -280,17 +290,18 @@ def test_labels_and_a_healthy_head_give_two_recordings(folder, tmp_path):
     with pytest.raises(InputError, match="1_5.csv.*fault.*400"):
         prepare_folder(folder, tmp_path / "late", healthy_head=450)
     late = prepare_folder(folder, tmp_path / "late", healthy_head=450, skip_bad=True)
-    assert [s["file"] for s in late.skipped] == ["1_5.csv"]
+    assert [s.file for s in late.skipped] == ["1_5.csv"]
 
 
 def test_the_oddest_healthy_recording_is_named(folder, tmp_path):
     write_file(folder / "0_odd.csv", seed=70, change=lambda x: [v.__imul__(20) for v in x.values()])
     store = prepare_folder(folder, tmp_path / "store")
-    assert store.oddest["name"] == "0_odd.csv" and store.oddest["ratio"] > 3
+    assert store.oddest.name == "0_odd.csv" and store.oddest.ratio > 3
 
 
 def three_phases(n=4000, order=(0, 1, 2), seed=0, fs=1000.0):
-    time_s, generator = np.arange(n) / fs, np.random.default_rng(seed)
+    time_s = np.arange(n) / fs
+    generator = np.random.default_rng(seed)
     x = [np.sin(2 * np.pi * (50 * time_s - k / 3)) for k in order]
     return (np.stack(x) + 0.01 * generator.normal(size=(3, n))).astype(np.float32)
 
@@ -587,8 +598,7 @@ def test_a_helper_that_is_killed_is_one_line_and_the_rest_is_read_later(many, tm
     killed = []
 
     def kill_one(name):
-        living = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE and not killed]
-        helpers = [p for p in living if "resource_tracker" not in " ".join(p.cmdline())]
+        helpers = [] if killed else living_helpers()
         killed.extend(helpers[:1])
         for helper in helpers[:1]:
             helper.kill()
@@ -772,7 +782,8 @@ def test_a_store_of_several_files_is_read_and_verified(tmp_path, monkeypatch):
     ],
 )
 def test_a_window_outside_its_recording_is_refused(intact, recording, channel, start, length):
-    store, place = Store(intact), f"recording {recording}, channel {channel}, samples {start} to {start + length}"
+    store = Store(intact)
+    place = f"recording {recording}, channel {channel}, samples {start} to {start + length}"
     with pytest.raises(ValueError, match=f"window 0: {place}"):
         store.window(recording, channel, start, length)
     with pytest.raises(ValueError, match=f"window 1: {place}"):
@@ -782,7 +793,8 @@ def test_a_window_outside_its_recording_is_refused(intact, recording, channel, s
 
 
 def test_a_batch_fills_the_array_that_it_is_given(intact):
-    store, out = Store(intact), np.zeros((2, 5), np.float32)
+    store = Store(intact)
+    out = np.zeros((2, 5), np.float32)
     assert store.windows([0, 2], 1, 3, 5, out=out) is out
     assert np.array_equal(out, [store.signal(0)[1, 3:8], store.signal(2)[1, 3:8]])
     with pytest.raises(ValueError, match=r"out of shape \(2, 5\): expected \(1, 5\)"):
@@ -814,7 +826,10 @@ def test_sequences_are_those_of_the_published_reader(expected):
 
 @pytest.mark.parametrize("stride", [None, 16])
 def test_published_windows_can_be_made_from_ours(expected, stride):
-    context, index, windows, masks = 64, [], [], []
+    context = 64
+    index = []
+    windows = []
+    masks = []
     for i, x in enumerate(SeriesFolder(FIXTURE)):
         if len(x) < 2:
             continue
@@ -836,7 +851,8 @@ def write_corpus(path, sequences, dtype="float32", cuts=(), scales=None, numbers
     "A Time-300B folder; its files are cut at these elements and numbered so that names don't sort as numbers do."
     path.mkdir()
     flat = np.concatenate([np.asarray(s, dtype) for s in sequences])
-    files, edges = {}, [0, *cuts, len(flat)]
+    files = {}
+    edges = [0, *cuts, len(flat)]
     for number, (a, b) in zip(numbers or range(1, 99), zip(edges, edges[1:])):
         name = f"data-{number}-of-{len(edges) - 1}.bin"
         flat[a:b].tofile(path / name)
@@ -911,7 +927,7 @@ def test_a_time_300b_folder_becomes_a_store(tmp_path):
     with pytest.raises(InputError, match="sequence-000001: 3 samples"):
         prepare_folder(tmp_path / "c", tmp_path / "store", fits=DataConfig(context=256))
     store = prepare_folder(tmp_path / "c", tmp_path / "store", fits=DataConfig(context=256), skip_bad=True, workers=4)
-    assert [s["file"] for s in store.skipped] == ["sequence-000001"] and store.fs == 1 and len(store.channels) == 1
+    assert [s.file for s in store.skipped] == ["sequence-000001"] and store.fs == 1 and len(store.channels) == 1
     for i, x in enumerate(sequences[:1] + sequences[2:]):
         assert np.allclose(store.signal(i)[0], x * 2 + 5, rtol=1e-6) and store.entries[i].class_id == 0
     assert prepare_folder(tmp_path / "c", tmp_path / "fast", fs=50.0).fs == 50
@@ -922,7 +938,7 @@ def test_a_time_300b_folder_becomes_a_store(tmp_path):
 STAND_IN = {
     "time_moe_dataset.py": """
 import numpy as np
-from timemoe_lab.data.ingest import SeriesFolder
+from timemoe_lab.data.series import SeriesFolder
 
 class TimeMoEDataset:
     def __init__(self, folder):
@@ -1008,7 +1024,8 @@ def test_a_file_of_500_mb_goes_through_under_1_gb(tmp_path):
     raw.mkdir()
     for i in range(2):
         write_file(raw / f"0_{i}.csv", 1000, seed=i, fs=10_000.0, channels=("CH1", "CH2", "CH3", "CH4"))
-    generator, million = np.random.default_rng(0), 1_000_000
+    generator = np.random.default_rng(0)
+    million = 1_000_000
     with open(raw / "0_huge.csv", "wb") as file:
         for start in range(0, 13 * million, million):
             columns = {"TIME": ((start + np.arange(million)) / 10_000).round(4)}
@@ -1019,3 +1036,40 @@ def test_a_file_of_500_mb_goes_through_under_1_gb(tmp_path):
     done = subprocess.run(call, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0 and int(done.stdout) < 2**20, done.stdout + done.stderr  # kB
     assert Store(tmp_path / "store").entries[2].n_samples == 13 * million
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.sampled_from([5, 700, BLOCK - 1, BLOCK, BLOCK + 1]), min_size=2, max_size=4), st.integers(1, 3))
+def test_a_store_gives_back_what_was_written(tmp_path_factory, lengths, n_channels):
+    generator = np.random.default_rng(sum(lengths))
+    names = tuple(f"CH{c + 1}" for c in range(n_channels))
+    recordings = [
+        Recording(
+            f"0_{i}.csv", generator.normal(size=(n_channels, n)).astype(np.float32), 50.0, names, ("A",) * n_channels, 0
+        )
+        for i, n in enumerate(lengths)
+    ]
+    path = tmp_path_factory.mktemp("store") / "s"
+    write_store(path, recordings, where="here")
+    store = Store(path)
+    for i, recording in enumerate(recordings):
+        assert np.array_equal(store.signal(i), recording.signal)
+        assert store.recording(i).fingerprint == recording.fingerprint
+    assert store.series["n_samples"].sum() == sum(lengths) * n_channels
+
+
+def test_a_store_is_the_same_bytes_for_the_same_input(raw, tmp_path):
+    for name in ("a", "b"):
+        write_store(tmp_path / name, read_folder(raw), where="raw")
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_a_store_that_lost_bytes_or_is_none_says_so(raw, tmp_path):
+    store = write_store(tmp_path / "store", read_folder(raw), where="raw")
+    blocks = store.path / "blocks-000.bin"
+    blocks.write_bytes(blocks.read_bytes()[: 4 * BLOCK * 4])
+    with pytest.raises(InputError, match="blocks-000.bin"):
+        Store(store.path).signal(5)
+    with pytest.raises(UsageError, match="not a store"):
+        Store(tmp_path)

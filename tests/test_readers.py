@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import textwrap
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from timemoe_lab.data.phases import is_reversed, oddest, signature
+from timemoe_lab.data.motor import write_scope_csv
 from timemoe_lab.data.readers import (
     cut_head,
     find_layout,
+    find_recordings,
     list_files,
     read,
     read_file,
@@ -29,6 +31,8 @@ from timemoe_lab.data.readers import (
 )
 from timemoe_lab.data.recording import Recording, common_kind, conform
 from timemoe_lab.files import InputError
+
+readers_room = import_module("timemoe_lab.data.readers")
 
 cell = st.one_of(st.floats(-1e3, 1e3, width=32), st.sampled_from([math.nan, math.inf, -math.inf]))
 signals = st.tuples(st.integers(1, 4), st.integers(5, 40)).flatmap(
@@ -218,7 +222,7 @@ def test_most_recordings_say_what_is_usual():
         return Recording(name, np.zeros((2, 4), np.float32), fs, channels, ("V", "V"))
 
     odd = made("0_a.csv", 2000.0)
-    assert common_kind([odd, made("0_b.csv", 1000.0), made("0_c.csv", 1000.0, ("b", "a"))])[0] == 1000
+    assert common_kind([odd, made("0_b.csv", 1000.0), made("0_c.csv", 1000.0, ("b", "a"))]).fs == 1000
     with pytest.raises(InputError, match="0_a.csv: is sampled at 2000 Hz, not 1000 Hz"):
         conform(odd, fs=1000.0, channels=("a", "b"), units=("V", "V"), where=Path("raw"), like="0_b.csv")
 
@@ -232,38 +236,6 @@ def test_a_cut_keeps_every_sample_and_moves_the_faults():
     assert (head.name, rest.name, head.class_id) == ("1_x_0-6.csv.gz", "1_x_6-20.csv.gz", 0)
     with pytest.raises(InputError, match="a fault begins at sample 8"):
         cut_head(whole, 9)
-
-
-def _motor(order=(0, 1, 2), unbalance=0.03, n=5000):
-    "Three currents of 60 Hz at 10 kHz with some negative sequence."
-    angle = 2 * np.pi * 60 * np.arange(n) / 10_000
-    rows = [np.cos(angle - 2 * np.pi * k / 3) + unbalance * np.cos(angle + 2 * np.pi * k / 3) for k in range(3)]
-    return Recording("0_x.csv", np.array(rows, np.float32)[list(order)], 1e4, ("CH1", "CH2", "CH3"), ("A",) * 3, 0)
-
-
-@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
-@pytest.mark.parametrize("unbalance", [0.0, 0.1, 0.9])
-def test_swapped_phases_are_told_from_unbalanced_ones(order, unbalance):
-    assert is_reversed(_motor(order, unbalance)) is False
-    assert is_reversed(_motor(order[::-1], unbalance)) is True
-
-
-def test_phase_order_is_seen_through_gaps_and_offsets():
-    recording = _motor()
-    recording.signal[:, 1000:1400] = np.nan
-    recording.signal[0] += 40
-    assert is_reversed(recording) is False
-
-
-def test_the_odd_healthy_recording_is_named_within_its_condition():
-    generator = np.random.default_rng(1)
-    rows = [_motor(unbalance=0.03 + 0.001 * generator.normal()) for _ in range(6)]
-    for r in rows:
-        r.signal[:] += 0.01 * generator.normal(size=r.signal.shape)
-    rows[4].signal[:] += 0.05 * np.sin(np.arange(5000) / 3)
-    found = oddest("abcdef", [signature(r) for r in rows], [60] * 6)
-    assert found[0] == "e" and found[1] > 3
-    assert oddest("abcdef", [signature(r) for r in rows], [30, 30, 60, 60, 50, 50]) is None
 
 
 def test_labels_with_commas_in_names_and_korean_ones(tmp_path):
@@ -306,3 +278,87 @@ def test_half_a_gigabyte_of_text_is_read_within_a_gigabyte(tmp_path):
     assert done.returncode == 0, done.stderr.decode()[-500:]
     samples, fs, peak_kib = map(float, done.stdout.split())
     assert samples == n and fs == 10_000 and peak_kib < 2**20
+
+
+def test_recordings_are_found_by_name_whole_or_as_pieces(tmp_path):
+    signal = np.arange(900, dtype=np.float32).reshape(3, 300)
+    for name in ("0_a.csv", "2_b.csv", "3_c.csv"):
+        WRITERS["csv"](tmp_path / name, signal + int(name[0]))
+    rows = [("file", "class_id", "fault_start", "fault_end"), ("2_b.csv", 2, 250, 280), ("3_c.csv", 3, 200, 300)]
+    with open(tmp_path / "labels.csv", "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    wanted = ["3_c.csv", "2_b_100-300.csv", "0_a.csv"]
+    found = list(find_recordings(tmp_path, iter(wanted), fs=None, healthy_head=100))
+    assert [r.name for r in found] == ["0_a.csv", "3_c.csv", "2_b_100-300.csv"]
+    assert found[1].faults == ((200, 300),) and found[1].n_samples == 300  # named like its file, so whole
+    assert found[2].faults == ((150, 180),) and np.array_equal(found[2].signal, signal[:, 100:] + 2)
+
+
+def test_only_a_piece_is_looked_for_in_other_files_and_no_further_than_needed(tmp_path, monkeypatch):
+    for name in ("0_a.csv", "0_b.csv"):
+        WRITERS["csv"](tmp_path / name, np.ones((1, 50), np.float32))
+    opened = []
+    real = readers_room.read_file
+    monkeypatch.setattr(readers_room, "read_file", lambda path, **how: opened.append(path.name) or real(path, **how))
+    assert len(list(find_recordings(tmp_path, ["0_b.csv"], fs=None, healthy_head=None))) == 1
+    assert opened == ["0_b.csv"]
+
+
+def test_a_recording_that_is_not_there_is_one_line_after_the_others(tmp_path):
+    WRITERS["csv"](tmp_path / "0_a.csv", np.ones((1, 50), np.float32))
+    found = find_recordings(tmp_path, ["0_a.csv", "1_z.csv", "1_y.csv"], fs=None, healthy_head=None)
+    assert next(found).name == "0_a.csv"
+    with pytest.raises(InputError, match="1_y.csv: no such file; bring it back, or name the folder that holds it"):
+        next(found)
+    with pytest.raises(InputError, match="nowhere.*no such file"):
+        list(find_recordings(tmp_path / "nowhere", ["0_a.csv"], fs=None, healthy_head=None))
+
+
+# Small text files, drawn
+
+table = st.integers(2, 30).flatmap(lambda n: st.lists(st.tuples(cell, cell), min_size=n, max_size=n))
+LAYOUTS = {
+    "plain": (",", "\n", "TIME,a,b\n", ""),
+    "semicolon": (";", "\n", "time;a;b\n", ""),
+    "tab": ("\t", "\r\n", "t\ta\tb\r\n", ""),
+    "byte order mark": (",", "\n", "\ufeffTIME,a,b\n", ""),
+    "metadata": (",", "\r\n", "Model,MSO4034B\r\nNote,Grün\r\n,,\r\n\r\nTIME,a,b\r\n", ""),
+    "quoted header": (",", "\n", '"TIME","a","b"\n', ""),
+    "trailing blank lines": (",", "\n", "TIME,a,b\n", "\n\n"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@settings(max_examples=25, deadline=None)
+@given(rows=table)
+def test_a_text_file_is_read_back(tmp_path_factory, layout, rows):
+    comma, end, head, tail = LAYOUTS[layout]
+    lines = [comma.join([f"{i / 8:.4f}", *(repr(float(np.float32(v))) for v in row)]) for i, row in enumerate(rows)]
+    path = tmp_path_factory.mktemp("text") / "3_x.csv"
+    path.write_bytes((head + end.join(lines) + end + tail).encode("utf-8" if "\ufeff" in head else "latin-1"))
+    recording = read(path)
+    want = np.array(rows, np.float32).T
+    want[~np.isfinite(want)] = np.nan
+    assert recording.fs == 8 and recording.channels == ("a", "b") and recording.class_id == 3
+    assert np.array_equal(recording.signal, want, equal_nan=True)
+
+
+def test_the_scope_format_is_read_back_with_units_and_condition(tmp_path):
+    signal = np.round(np.random.default_rng(0).normal(size=(4, 500)), 2).astype(np.float32)
+    recording = Recording("4_0007c42.5c75.csv", signal, 10_000.0, ("CH1", "CH2", "CH3", "CH4"), ("V",) * 4)
+    write_scope_csv(recording, tmp_path / recording.name)
+    again = read(tmp_path / recording.name)
+    assert np.array_equal(again.signal, signal) and again.fs == 10_000 and again.units == ("V",) * 4
+    assert (again.class_id, again.supply_hz, again.load_pct) == (4, 42.5, 75)
+
+
+def test_several_rows_of_labels_give_several_intervals(tmp_path):
+    text = "time,x\n" + "".join(f"{i},{i % 7}\n" for i in range(50))
+    (tmp_path / "a.csv").write_text(text)
+    (tmp_path / "0_b.csv").write_text(text.replace(",3", ",4"))
+    (tmp_path / "labels.csv").write_text(
+        "file,class_id,fault_start,fault_end,split,who\na.csv,2,30,40,test,x\na.csv,2,5,9,test,y\n"
+    )
+    healthy, faulty = sorted(read_folder(tmp_path), key=lambda r: r.class_id)
+    assert faulty.faults == ((5, 9), (30, 40)) and faulty.split == "test" and faulty.label.sum() == 14
+    assert healthy.class_id == 0 and not healthy.label.any()
