@@ -14,9 +14,9 @@ from sklearn.metrics import fbeta_score, precision_recall_curve
 from timemoe_lab.config import Config, DataConfig, ModelConfig, TrainConfig, config_from_dict, tiny
 from timemoe_lab.data.readers import read_folder
 from timemoe_lab.detect.reading import read_series
-from timemoe_lab.detect.score import to_samples
+from timemoe_lab.detect.score import Scores, to_samples
 from timemoe_lab.detect.scorer import open_scorer
-from timemoe_lab.detect.threshold import best_f_beta, calibration_threshold, confusion, measure, sweep
+from timemoe_lab.detect.threshold import best_f_beta, confusion, measure, sweep, thresholds_of
 from timemoe_lab.files import UsageError, format_table
 from timemoe_lab.model.moe import MoE, load_balancing_loss, route
 from timemoe_lab.model.timemoe import TimeMoE
@@ -163,10 +163,16 @@ def test_one_class_alone_leaves_areas_undefined(label):
     assert got["roc_auc"] is None and got["pr_auc"] is None and got["tp"] + got["fp"] == 5
 
 
-def test_the_calibration_threshold_is_the_oddest_healthy_recording():
+def test_thresholds_lie_just_above_the_oddest_healthy_recording():
     generator = np.random.default_rng(0)
-    scores = [generator.normal(size=1000) + s for s in (0, 2, 1)]
-    assert calibration_threshold(scores, level=0.99) == np.sort(scores[1])[990]
+    healthy = [(generator.normal(size=1000) + s).astype(np.float32) for s in (0, 2, 1)]
+    scores = [Scores(s, s[None], s[None], s[None], float(i), ("CH1",)) for i, s in enumerate(healthy)]
+    config = replace(tiny(), score=replace(tiny().score, level=0.99, window_s=0.1))
+    found = thresholds_of(scores, fs=1000.0, config=config)
+    odd = np.sort(healthy[1])
+    assert odd[989] < found.point <= odd[990] and found.recording == np.nextafter(np.float32(2), np.float32(9))
+    means = np.sort(healthy[1].reshape(10, 100).mean(axis=1))
+    assert means[-2] < found.window <= np.nextafter(means[-1], np.float32(9))
 
 
 def test_beats_come_by_steps_and_by_hours_and_do_not_pile_up():

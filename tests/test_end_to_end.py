@@ -15,6 +15,7 @@ from timemoe_lab.data.readers import read_folder
 from timemoe_lab.detect.evaluate import evaluate
 from timemoe_lab.detect.scorer import open_scorer
 from timemoe_lab.files import read_json
+from timemoe_lab.records import OperatingPoint
 
 
 @pytest.fixture(scope="module")
@@ -24,21 +25,21 @@ def evaluated(trained, raw):
 
 def test_the_loss_falls_and_routing_is_recorded(trained):
     steps = trained.events("step")
-    assert np.mean([e["huber"] for e in steps[-2:]]) < 0.5 * steps[0]["huber"]
+    assert np.mean([e.values["huber"] for e in steps[-2:]]) < 0.5 * steps[0].values["huber"]
     for event in steps:
-        assert np.allclose(np.sum(event["expert_load"], axis=1), 1, atol=1e-3)
-        assert event["gating_balance"] > 0 and len(event["gate_mean"]) == 2
+        assert np.allclose(np.sum(event.values["expert_load"], axis=1), 1, atol=1e-3)
+        assert event.values["gating_balance"] > 0 and len(event.values["gate_mean"]) == 2
 
 
 def test_planted_faults_are_found_and_the_coin_is_not(evaluated):
-    rows = {r["name"]: r["point"] for r in evaluated["rows"]}
+    rows = {r.name: r.point for r in evaluated.rows}
     assert rows["lab"]["roc_auc"] > 0.95
     assert abs(rows["random"]["roc_auc"] - 0.5) < 0.02
     assert rows["lab"]["f1"] > rows["random"]["f1"] + 0.5
 
 
 def test_metrics_equal_those_of_scikit_learn_on_the_saved_scores(trained, raw, evaluated):
-    threshold = read_json(trained.path / "operating_point.json")["threshold"]
+    threshold = OperatingPoint.read(trained.path / "operating_point.json").threshold
     scores, labels = [], []
     for recording in read_folder(raw):
         path = trained.path / "scores" / f"{Path(recording.name).stem}.npz"
@@ -50,7 +51,7 @@ def test_metrics_equal_those_of_scikit_learn_on_the_saved_scores(trained, raw, e
             scores.append(np.load(path)["score"][keep])
             labels.append(label[keep])
     score, label = np.concatenate(scores), np.concatenate(labels)
-    point = {r["name"]: r["point"] for r in evaluated["rows"]}["lab"]
+    point = evaluated.row.point
     alarm = score >= threshold
     assert point["roc_auc"] == pytest.approx(roc_auc_score(label, score), abs=1e-9)
     assert point["pr_auc"] == pytest.approx(average_precision_score(label, score), abs=1e-9)
@@ -78,7 +79,7 @@ def test_faulty_recordings_leave_profile_and_threshold_alone(raw, store, short_c
     for step in ("30", "60"):  # labels may choose between checkpoints; what is in one they leave alone
         made = [r.checkpoint(step) for r in runs]
         assert len({(p / "profile.safetensors").read_bytes() for p in made}) == 1
-        assert len({read_json(p / "operating_point.json")["threshold"] for p in made}) == 1
+        assert len({OperatingPoint.read(p / "operating_point.json").threshold for p in made}) == 1
 
 
 def test_recordings_that_were_seen_are_recognised_under_other_names(trained, raw, tmp_path):
@@ -89,7 +90,7 @@ def test_recordings_that_were_seen_are_recognised_under_other_names(trained, raw
             (renamed / f"{path.name[0]}_new{i}.csv").write_bytes(path.read_bytes())
     result = evaluate(open_scorer(trained.path), read_folder(renamed), where=renamed)
     n_test = sum(r["split"] == "test" for r in trained.facts["recordings"])
-    assert len(result["splits"]["test"]) == n_test
+    assert len(result.splits["test"]) == n_test
 
 
 def test_demo_ends_with_its_table_and_a_report(raw, tmp_path, capsys):
@@ -97,13 +98,7 @@ def test_demo_ends_with_its_table_and_a_report(raw, tmp_path, capsys):
     out = capsys.readouterr().out
     lines = out.strip().splitlines()
     assert lines[-1] == f"report: {tmp_path / 'run' / 'report.html'}"
-    assert (
-        any(line.split(" | ") == ["Step", "  Loss", "Gating Balance", "   F1", "Threshold"] for line in lines)
-        or "Gating Balance" in out
-    )
-    assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
-    for row in ("lab", "spec", "log-PSD + Mahalanobis", "random"):
-        heading = [[cell.strip() for cell in line.split("|")] for line in lines]
+    heading = [[cell.strip() for cell in line.split("|")] for line in lines]
     assert ["Step", "Loss", "Gating Balance", "F1", "Threshold"] in [row[:5] for row in heading]
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
     for row in ("lab", "spec", "log-PSD + Mahalanobis", "random"):

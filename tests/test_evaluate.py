@@ -36,20 +36,21 @@ from timemoe_lab.detect.controls import (
 from timemoe_lab.detect.evaluate import (
     Kept,
     Outcome,
-    _resampled_classes,
     calibrate_control,
     choose_rows,
     class_areas,
     evaluate,
-    evaluation_table,
     folds_of,
-    open_panel,
+    open_detectors,
     points_of,
+    resampled_classes,
+    unseen_recordings,
 )
-from timemoe_lab.detect.evaluate import test_recordings as unseen_recordings
-from timemoe_lab.detect.scorer import open_scorer
+from timemoe_lab.detect.evaluation import Evaluation, evaluation_table
+from timemoe_lab.detect.scorer import RecordingScore, open_scorer
 from timemoe_lab.detect.threshold import thresholds_of
-from timemoe_lab.files import InputError, read_json
+from timemoe_lab.files import InputError, read_json, write_json
+from timemoe_lab.records import OperatingPoint, Thresholds
 from timemoe_lab.run.folder import find_store
 
 LEAN = ("lab", "spec", BASELINE, COIN)
@@ -63,11 +64,11 @@ def whole(trained, raw):
 
 @pytest.fixture(scope="module")
 def seen(trained, raw):
-    "What the panel of the shared run says of its test recordings, at the raw rate."
+    "What all detectors of the shared run say of its test recordings, at the raw rate."
     scorer = open_scorer(trained.path)
-    panel = open_panel(scorer, find_store(trained))
-    found = [(r, panel.score(r, where=raw)) for r in unseen_recordings(trained, read_folder(raw), where=raw)]
-    return SimpleNamespace(panel=panel, found=found)
+    detectors = open_detectors(scorer, find_store(trained))
+    found = [(r, detectors.score(r, where=raw)) for r in unseen_recordings(trained, read_folder(raw), where=raw)]
+    return SimpleNamespace(detectors=detectors, found=found)
 
 
 # Controls
@@ -112,7 +113,7 @@ def test_the_autoregression_finds_the_coefficients_and_what_they_leave():
 
 @pytest.mark.parametrize("name", CONTROLS)
 def test_control_thresholds_come_from_recordings_that_the_control_has_not_seen(trained, seen, name):
-    store, frame, config = find_store(trained), seen.panel.scorer.frame, trained.config
+    store, frame, config = find_store(trained), seen.detectors.scorer.frame, trained.config
     healthy = [store.recording(i) for i in store.members("train", "calibration")]
     given = [normalise(r, frame=frame, config=config.data) for r in healthy]
     read = [CONTROLS[name].read(g, frame=frame, config=config) for g in given]
@@ -122,7 +123,7 @@ def test_control_thresholds_come_from_recordings_that_the_control_has_not_seen(t
         scores.append(others.score(recording, given[i], frame=frame, config=config))
     want = thresholds_of(scores, fs=frame.fs, config=config)
     got = calibrate_control(CONTROLS[name], healthy, given, frame=frame, config=config)[1]
-    assert asdict(got) == pytest.approx(asdict(want)) and asdict(seen.panel.thresholds[name]) == asdict(got)
+    assert asdict(got) == pytest.approx(asdict(want)) and asdict(seen.detectors.thresholds[name]) == asdict(got)
     inside = fit_control(CONTROLS[name], read)
     flattered = [inside.score(r, g, frame=frame, config=config) for r, g in zip(healthy, given)]
     assert asdict(thresholds_of(flattered, fs=frame.fs, config=config)) != asdict(want)
@@ -135,7 +136,7 @@ def test_every_recording_is_left_out_once():
 
 
 def test_a_control_sees_neither_masked_channels_nor_missing_samples(seen, trained):
-    scorer, (recording, _) = seen.panel.scorer, seen.found[0]
+    scorer, (recording, _) = seen.detectors.scorer, seen.found[0]
     masked = replace(scorer.frame, mask=("CH4",))
     given = normalise(recording, frame=masked, config=trained.config.data)
     for name, control in CONTROLS.items():
@@ -145,7 +146,7 @@ def test_a_control_sees_neither_masked_channels_nor_missing_samples(seen, traine
         assert np.array_equal(*(control.read(g, frame=masked, config=trained.config) for g in (given, other))), name
     signal = recording.signal.copy()
     signal[:, 8000:10_000] = np.nan
-    gap = seen.panel.score(replace(recording, signal=signal), where="")
+    gap = seen.detectors.score(replace(recording, signal=signal), where="")
     given = normalise(replace(recording, signal=signal), frame=scorer.frame, config=trained.config.data)
     first = np.arange(20_000 // 160 - 7) * 16  # first samples of the windows of 128, at 1 kHz
     hurt = (first + 128 > 800) & (first < 1000)
@@ -156,19 +157,21 @@ def test_a_control_sees_neither_masked_channels_nor_missing_samples(seen, traine
 
 
 def test_untrained_weights_are_those_that_training_began_with(seen, trained):
-    fresh, used = trained.untrained().state_dict(), seen.panel.untrained.model.state_dict()
+    fresh, used = trained.untrained().state_dict(), seen.detectors.untrained.model.state_dict()
     assert all(np.array_equal(fresh[k].numpy(), used[k].numpy()) for k in fresh)
-    assert any(not np.array_equal(v.numpy(), fresh[k].numpy()) for k, v in seen.panel.scorer.model.state_dict().items())
+    assert any(
+        not np.array_equal(v.numpy(), fresh[k].numpy()) for k, v in seen.detectors.scorer.model.state_dict().items()
+    )
     assert not np.array_equal(seen.found[0][1][UNTRAINED].score, seen.found[0][1]["lab"].score)
-    assert asdict(seen.panel.thresholds[UNTRAINED]) != asdict(seen.panel.thresholds["lab"])
+    assert asdict(seen.detectors.thresholds[UNTRAINED]) != asdict(seen.detectors.thresholds["lab"])
 
 
 # Numbers
 
 
 def test_every_row_is_measured_as_scikit_learn_measures_it(seen, whole):
-    rows = {r["name"]: r for r in whole["rows"]}
-    assert set(rows) >= {"lab", "spec", UNTRAINED, NO_MODEL, *CONTROLS, COIN} and whole["left_out"] == ()
+    rows = {r.name: r for r in whole.rows}
+    assert set(rows) >= {"lab", "spec", UNTRAINED, NO_MODEL, *CONTROLS, COIN} and whole.left_out == ()
     for name, row in rows.items():
         scores, labels = [], []
         for recording, found in seen.found:
@@ -178,7 +181,7 @@ def test_every_row_is_measured_as_scikit_learn_measures_it(seen, whole):
             scores.append(found[name].score[keep]), labels.append(recording.label[keep])
         score, label = np.concatenate(scores), np.concatenate(labels)
         known = np.isfinite(score)
-        score, label, point = score[known], label[known], row["point"]
+        score, label, point = score[known], label[known], row.point
         assert point["n"] == known.sum() and point["n_unscored"] == (~known).sum()
         if name in LEAN:  # the raw rate takes time
             assert point["roc_auc"] == pytest.approx(roc_auc_score(label, score), abs=1e-9), name
@@ -188,9 +191,9 @@ def test_every_row_is_measured_as_scikit_learn_measures_it(seen, whole):
 
 
 def test_classes_conditions_and_delays_are_counted_one_by_one(seen, whole):
-    rows = {r["name"]: r for r in whole["rows"]}
+    rows = {r.name: r for r in whole.rows}
     for name in ("lab", BASELINE, COIN):
-        limit, row = seen.panel.thresholds[name], rows[name]
+        limit, row = seen.detectors.thresholds[name], rows[name]
         score = {r.name: found[name].recording_score for r, found in seen.found}
         healthy = [score[r.name] for r, _ in seen.found if r.class_id == 0]
         areas = {}
@@ -199,36 +202,36 @@ def test_classes_conditions_and_delays_are_counted_one_by_one(seen, whole):
             won = [(a > b) + 0.5 * (a == b) for a in mine for b in healthy]
             areas[str(c)] = np.mean(won)
             alarmed = np.mean([v >= limit.recording for v in mine])
-            assert row["recall_by_class"][str(c)]["recording"]["recall"] == pytest.approx(alarmed)
-        assert row["recording"]["roc_auc_by_class"] == pytest.approx(areas)
-        assert row["recording"]["class_roc_auc"] == pytest.approx(np.mean(list(areas.values())))
-        assert list(row["by_condition"]) == ["60 Hz, 100 %"]
+            assert row.recall_by_class[str(c)].recording_recall == pytest.approx(alarmed)
+        assert row.roc_auc_by_class == pytest.approx(areas)
+        assert row.recording["class_roc_auc"] == pytest.approx(np.mean(list(areas.values())))
+        assert list(row.by_condition) == ["60 Hz, 100 %"]
         false = np.mean([v >= limit.recording for v in healthy])
-        assert row["by_condition"]["60 Hz, 100 %"]["recording"]["fpr"] == pytest.approx(false)
+        assert row.by_condition["60 Hz, 100 %"].recording_fpr == pytest.approx(false)
         delays = []
         for recording, found in seen.found:
             for start, end in recording.faults:
                 hit = [t for t in range(start, end) if found[name].score[t] >= limit.point]
                 delays += [(hit[0] - start) / 10_000] if hit else []
-        assert row["point"]["detection_delay_s"] == (pytest.approx(np.median(delays)) if delays else None)
+        assert row.point["detection_delay_s"] == (pytest.approx(np.median(delays)) if delays else None)
 
 
 def test_intervals_hold_the_value_and_differences_are_told_in_words(whole):
-    for row in whole["rows"]:
-        low, high = row["intervals"]["point"]["f1"]
-        assert low - 1e-9 <= row["point"]["f1"] <= high + 1e-9
-    against = {v["against"] for v in whole["verdicts"]}
+    for row in whole.rows:
+        low, high = row.intervals.point["f1"]
+        assert low - 1e-9 <= row.point["f1"] <= high + 1e-9
+    against = {v.against for v in whole.verdicts}
     assert against - {"physics"} == {"virtual", NO_MODEL, BASELINE, UNTRAINED}
-    for v in whole["verdicts"]:
-        assert v["better"] == (v["interval"][0] > 0)
-        word = "better" if v["better"] else "worse" if v["interval"][1] < 0 else "not better"
-        assert v["text"].startswith(f"lab is {word} than {v['against']}") and v["text"] in evaluation_table(whole)
+    for v in whole.verdicts:
+        assert v.better == (v.interval[0] > 0)
+        word = "better" if v.better else "worse" if v.interval[1] < 0 else "not better"
+        assert v.text.startswith(f"lab is {word} than {v.against}") and v.text in evaluation_table(whole)
 
 
 def test_operating_points_name_the_split_they_saw(trained, raw, whole, seen):
-    named = {p["name"]: p for p in whole["operating_points"]}
-    assert [p["split"] for p in whole["operating_points"]][1:] == ["validation", "validation", "test"]
-    assert named["oracle F0.5"]["f0.5"] == max(p["f0.5"] for p in named.values())
+    named = {p.name: p for p in whole.operating_points}
+    assert [p.split for p in whole.operating_points][1:] == ["validation", "validation", "test"]
+    assert named["oracle F0.5"].measures["f0.5"] == max(p.measures["f0.5"] for p in named.values())
     scorer, store = open_scorer(trained.path), find_store(trained)
     score, label = [], []
     for recording in map(store.recording, store.members("validation")):
@@ -239,44 +242,98 @@ def test_operating_points_name_the_split_they_saw(trained, raw, whole, seen):
     score, label = np.concatenate(score), np.concatenate(label)
     cost = lambda t: 2 * ((score >= t) & ~label).sum() + ((score < t) & label).sum()
     tried = np.unique(np.quantile(score, np.linspace(0, 1, 500), method="nearest"))
-    assert cost(named["validation cost"]["threshold"]) <= min(map(cost, tried)) + 20  # counted at the model's rate
-    assert {p["name"] for p in whole["recording_points"]} == set(named)
+    assert cost(named["validation cost"].threshold) <= min(map(cost, tried)) + 20  # counted at the model's rate
+    assert {p.name for p in whole.recording_points} == set(named)
 
 
 def made_up(name, score, label, class_id, whole):
     "A recording of which every sample is evaluated."
     kept = Kept(score, (score, label), whole, (0, 1.0), np.zeros(0))
     counts = np.array([~label, label], np.int32)
-    return Outcome(name, class_id, "", bool(label.any()), len(score), label, counts, 0, Counts(), {"lab": kept})
+    scored = RecordingScore(name, whole, 0, 0, Counts())
+    return Outcome(scored, class_id, "", bool(label.any()), len(score), label, counts, {"lab": kept})
+
+
+def in_force(split, **limits):
+    "A scorer, as far as operating points ask for it: a threshold of samples, of windows and of recordings."
+    point = OperatingPoint(limits["point"], "0.99 quantile", split, {}, rows={"lab": Thresholds(**limits)})
+    return SimpleNamespace(point=point, run=SimpleNamespace(config=tiny()))
+
+
+def drawn(seed, *, shuffled=False):
+    "Five recordings of eighty samples, of which 15 % are faulty; shuffled: the same scores with other labels."
+    rng = np.random.default_rng(seed)
+    label = rng.random((5, 80)) < 0.15
+    score = (rng.normal(size=label.shape) + label).round(1).astype(np.float32)
+    label = rng.permutation(label.ravel()).reshape(label.shape) if shuffled else label
+    return [made_up(str(i), s, y, 1, 0.0) for i, (s, y) in enumerate(zip(score, label))]
+
+
+def test_an_operating_point_depends_on_the_split_that_it_names():
+    scorer = in_force("calibration", point=1.2, window=1.0, recording=3.0)
+
+    def points(validation=False, test=False):
+        found = points_of("lab", drawn(1, shuffled=test), drawn(2, shuffled=validation), scorer=scorer)
+        return {p.name: p for p in found}
+
+    first, shuffled, blind = points(), points(validation=True), points(test=True)
+    assert {n: p.split for n, p in first.items()} == {
+        "calibration": "calibration",
+        "validation F0.5": "validation",
+        "validation cost": "validation",
+        "oracle F0.5": "test",
+    }
+    assert first["calibration"] == shuffled["calibration"] and first["oracle F0.5"] == shuffled["oracle F0.5"]
+    assert first["calibration"].threshold == blind["calibration"].threshold == 1.2
+    for name in ("validation F0.5", "validation cost"):
+        assert first[name].threshold != shuffled[name].threshold
+        assert first[name].threshold == blind[name].threshold
+    assert blind["oracle F0.5"].threshold != first["oracle F0.5"].threshold
+    for name, made in (("validation F0.5", drawn(2)), ("oracle F0.5", drawn(1))):
+        score = np.concatenate([t.rows["lab"].score for t in made])
+        label = np.concatenate([t.label for t in made])
+        f = {t: fbeta_score(label, score >= t, beta=0.5) for t in {*score}}
+        assert first[name].threshold == max(t for t in f if f[t] == max(f.values()))
+
+
+def test_a_threshold_that_a_person_set_is_called_so():
+    scorer = in_force("validation", point=1.2, window=1.0, recording=3.0)
+    scorer.point = replace(scorer.point, author="Kim")
+    assert points_of("lab", drawn(1), [], scorer=scorer)[0].name == "by hand"
+    assert points_of("lab", drawn(1), [], scorer=scorer, level="recording")[0].name == "calibration"
+
+
+def test_an_evaluation_survives_its_file_and_a_damaged_one_is_refused(whole, tmp_path):
+    path = tmp_path / "evaluation.json"
+    write_json(path, whole.to_json())
+    assert Evaluation.read(path) == whole and Evaluation.from_json(whole.to_json()) == whole
+    path.write_text(path.read_text().replace('"intervals"', '"interwals"'))
+    with pytest.raises(InputError, match="evaluation.json: of another version of the lab, or damaged"):
+        Evaluation.read(path)
 
 
 def test_thresholds_of_validation_and_oracle_are_the_best_of_all():
-    rng, made = np.random.default_rng(0), {}
-    for split in ("validation", "test"):
-        label = rng.random((5, 80)) < 0.15
-        score = (rng.normal(size=label.shape) + label).round(1).astype(np.float32)
-        made[split] = [made_up(str(i), s, y, 1, 0.0) for i, (s, y) in enumerate(zip(score, label))]
-    point = {"split": "calibration", "rows": {"lab": {"point": 1.0, "recording": 1.0}}}
-    scorer = SimpleNamespace(point=point, run=SimpleNamespace(config=tiny()))
-    got = {p["name"]: p for p in points_of("lab", made["test"], made["validation"], scorer=scorer)}
+    made = {"validation": drawn(3), "test": drawn(4)}
+    scorer = in_force("calibration", point=1.0, window=1.0, recording=1.0)
+    got = {p.name: p for p in points_of("lab", made["test"], made["validation"], scorer=scorer)}
     score = np.concatenate([t.rows["lab"].score for t in made["validation"]])
     label = np.concatenate([t.label for t in made["validation"]])
     cost = {t: 2 * (~label & (score >= t)).sum() + (label & (score < t)).sum() for t in {*score, 99.0}}
-    assert cost[got["validation cost"]["threshold"]] == min(cost.values())
+    assert cost[got["validation cost"].threshold] == min(cost.values())
     for name, split in (("validation F0.5", "validation"), ("oracle F0.5", "test")):
         score = np.concatenate([t.rows["lab"].score for t in made[split]])
         label = np.concatenate([t.label for t in made[split]])
         best = max(fbeta_score(label, score >= t, beta=0.5) for t in {*score})
-        assert fbeta_score(label, score >= got[name]["threshold"], beta=0.5) == pytest.approx(best)
-    assert got["oracle F0.5"]["f0.5"] == pytest.approx(best) and got["calibration"]["threshold"] == 1.0
+        assert fbeta_score(label, score >= got[name].threshold, beta=0.5) == pytest.approx(best)
+    assert got["oracle F0.5"].measures["f0.5"] == pytest.approx(best) and got["calibration"].threshold == 1.0
 
 
 def test_recordings_that_score_alike_are_half_right():
     tested = [made_up(str(i), np.zeros(4, "f"), np.full(4, i > 3), int(i > 3), 2.0) for i in range(8)]
     whole = np.full(8, 2.0)
-    assert (_resampled_classes(whole, tested) == 0.5).all()
+    assert (resampled_classes(whole, tested) == 0.5).all()
     whole[4:] = [1.0, 3.0, 2.0, 2.0]
-    assert class_areas(whole, tested) == {"1": 0.5} and abs(_resampled_classes(whole, tested).mean() - 0.5) < 0.02
+    assert class_areas(whole, tested) == {"1": 0.5} and abs(resampled_classes(whole, tested).mean() - 0.5) < 0.02
 
 
 def test_the_table_and_the_json_say_the_same(trained, raw, capsys):
@@ -284,6 +341,8 @@ def test_the_table_and_the_json_say_the_same(trained, raw, capsys):
     result = json.loads(capsys.readouterr().out)
     assert [r["name"] for r in result["rows"]] == ["lab", BASELINE, COIN]
     assert read_json(trained.path / "evaluation.json")["rows"] == result["rows"]
+    kept = Evaluation.read(trained.path / "evaluation.json")
+    assert kept.row.point == result["rows"][0]["point"]
     assert main(["evaluate", str(trained.path), str(raw), "--rows", "nobody"]) == 2
     assert "--rows nobody" in capsys.readouterr().err
 
@@ -292,10 +351,7 @@ def test_without_the_store_controls_are_left_out_and_a_line_says_so(trained, raw
     scorer = open_scorer(trained.path)
     monkeypatch.setitem(scorer.run.facts, "store", str(tmp_path / "gone"))
     result = evaluate(scorer, read_folder(raw), where=raw)
-    assert {r["name"] for r in result["rows"]}.isdisjoint(CONTROLS) and set(result["left_out"]) == {
-        UNTRAINED,
-        *CONTROLS,
-    }
+    assert {r.name for r in result.rows}.isdisjoint(CONTROLS) and set(result.left_out) == {UNTRAINED, *CONTROLS}
     assert "Left out" in evaluation_table(result)
     other = write_store(tmp_path / "other", [r for r in read_folder(raw) if r.class_id == 0], where="raw")
     assert main(["evaluate", str(trained.path), str(raw), "--store", str(other.path)]) == 1
@@ -344,10 +400,8 @@ def test_permuting_fault_labels_changes_no_score_and_no_threshold(tmp_path, lean
             if r.class_id
         }
         files = [(run.path / f).read_bytes() for f in ("profile.safetensors", "operating_point.json")]
-        limits = {
-            r["name"]: [r[level]["threshold"] for level in ("point", "window", "recording")] for r in result["rows"]
-        }
-        told.append((arrays, files, limits, result["rows"][0]["point"]["roc_auc"]))
+        limits = {r.name: [at["threshold"] for at in (r.point, r.window, r.recording)] for r in result.rows}
+        told.append((arrays, files, limits, result.row.point["roc_auc"]))
     assert told[0][1] == told[1][1] and told[0][2] == told[1][2]
     assert all(
         np.array_equal(v, told[1][0][n][k], equal_nan=v.dtype.kind == "f")
@@ -365,8 +419,8 @@ def test_deleting_the_test_recordings_changes_no_byte_of_profile_and_threshold(t
         run = make_run(tmp_path / name, write_store(tmp_path / f"{name} store", kept, where="raw"), lean_config)
         files.append([(run.path / f).read_bytes() for f in ("profile.safetensors", "operating_point.json")])
         rows = ("lab", NO_MODEL, BASELINE, UNTRAINED)
-        panel = open_panel(open_scorer(run.path), Store(tmp_path / f"{name} store"), rows=rows)
-        files[-1].append({k: asdict(v) for k, v in panel.thresholds.items()})
+        detectors = open_detectors(open_scorer(run.path), Store(tmp_path / f"{name} store"), rows=rows)
+        files[-1].append(detectors.thresholds)
     assert files[0] == files[1]
 
 
@@ -387,8 +441,8 @@ def test_a_run_on_shuffled_labels_is_at_chance(tmp_path, lean_config):
             split = "test" if says_odd or n_healthy > 12 else "train" if n_healthy <= 8 else "calibration"
             recordings.append(wavy(f"{i}.csv", odd=is_odd, seed=i, class_id=int(says_odd), split=split, n=600))
         run = make_run(tmp_path / name, write_store(tmp_path / f"{name} store", recordings, where="raw"), lean_config)
-        rows = evaluate(open_scorer(run.path), recordings, where=tmp_path, rows=("lab", NO_MODEL))["rows"]
-        areas[name] = [r["recording"]["roc_auc"] for r in rows]
+        rows = evaluate(open_scorer(run.path), recordings, where=tmp_path, rows=("lab", NO_MODEL)).rows
+        areas[name] = [r.recording["roc_auc"] for r in rows]
     assert min(areas["true"]) > 0.95
     assert all(abs(a - 0.5) < 0.2 for a in areas["shuffled"])
 

@@ -40,8 +40,8 @@ from timemoe_lab.data.prepare import (
 from timemoe_lab.data.readers import read_folder
 from timemoe_lab.data.recording import Recording
 from timemoe_lab.data.store import Store
-from timemoe_lab.detect.evaluate import evaluate, evaluation_table
-from timemoe_lab.detect.evaluate import test_recordings as unseen_recordings
+from timemoe_lab.detect.evaluate import evaluate, unseen_recordings
+from timemoe_lab.detect.evaluation import evaluation_table
 from timemoe_lab.detect.reading import Space, gather, read_series
 from timemoe_lab.detect.score import pack_profile
 from timemoe_lab.detect.scorer import calibrate, open_scorer, score_recordings
@@ -527,8 +527,8 @@ def chain(raw, tmp_path_factory):
 
 
 def test_scores_have_a_named_row_for_every_series(chain):
-    assert chain.result["series"] == CHANNELS + VIRTUAL and chain.result["mask"] == ("CH4",)
-    for name in chain.result["splits"]["test"]:
+    assert chain.result.series == CHANNELS + VIRTUAL and chain.result.mask == ("CH4",)
+    for name in chain.result.splits["test"]:
         arrays = np.load(chain.run.path / "scores" / f"{name.removesuffix('.csv')}.npz")
         assert arrays["series"].tolist() == [*CHANNELS, *VIRTUAL]
         for key in ("channel_score", "l1", "l2"):
@@ -541,7 +541,7 @@ def test_virtual_channels_lead_through_profile_and_threshold(chain):
     again = frame_of(chain.run)
     assert again == chain.store.frame(chain.run.config.data) and again.virtual == VIRTUAL
     assert config_from_dict(read_json(chain.run.path / "config.json")["config"], Config).data.virtual
-    by_row = {r["name"]: r["point"]["roc_auc"] for r in chain.result["rows"]}
+    by_row = {r.name: r.point["roc_auc"] for r in chain.result.rows}
     assert by_row["lab"] > 0.9 and abs(by_row["random"] - 0.5) < 0.03
 
 
@@ -552,7 +552,7 @@ def test_seen_recordings_are_known_by_their_samples_as_read(chain):
         columns = {"channels": tuple(CHANNELS[i] for i in order), "units": tuple(r.units[i] for i in order)}
         other.append(replace(r, name=r.name.replace("_", "_new"), signal=r.signal[order], **columns))
     found = {r.name for r in unseen_recordings(chain.run, other, where="elsewhere")}
-    assert found == {name.replace("_", "_new") for name in chain.result["splits"]["test"]}
+    assert found == {name.replace("_", "_new") for name in chain.result.splits["test"]}
     scorer = open_scorer(chain.run.path)
     first = chain.recordings[0]
     assert np.array_equal(scorer.rows(first)["lab"].score, scorer.rows(other[0])["lab"].score)

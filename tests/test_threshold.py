@@ -14,7 +14,6 @@ from sklearn.metrics import average_precision_score, f1_score, fbeta_score, prec
 from timemoe_lab.detect.threshold import (
     away_from_edges,
     best_f_beta,
-    bootstrap,
     bootstrap_ratio,
     conformal_threshold,
     confusion,
@@ -22,11 +21,9 @@ from timemoe_lab.detect.threshold import (
     curve,
     detection_delay,
     false_alarms,
-    false_alarms_per_hour,
     interval,
     joined,
     measure,
-    recall_by,
     resample,
     resampled_metrics,
     sweep,
@@ -43,6 +40,12 @@ def drawn(n, *, seed=0, decimals=None, prevalence=0.3, dtype=float):
     label = rng.random(n) < prevalence
     score = rng.random(n) + 0.4 * label
     return (score if decimals is None else score.round(decimals)).astype(dtype), label
+
+
+def intervals(scores, labels, threshold, *, level=0.95, **how):
+    "The interval of each metric over recordings."
+    found = resampled_metrics(scores, labels, threshold, **how)
+    return {name: interval(value, level=level) for name, value in found.items()}
 
 
 # Curves and areas
@@ -86,7 +89,7 @@ def test_scores_of_healthy_samples_alone(n):
     assert np.isnan(sweep(score, label).f(1.0)).all() and math.isnan(best_f_beta(score, label, beta=1.0))
     assert cost_threshold(score, label) > score.max()  # no alarm costs nothing
     assert np.isnan(vus(score, label, window=3)).all()
-    assert bootstrap([score], [label], 0.0)["recall"] is None and bootstrap([score], [label], 0.0)["fpr"] == (1.0, 1.0)
+    assert intervals([score], [label], 0.0)["recall"] is None and intervals([score], [label], 0.0)["fpr"] == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("n", [1, 9])
@@ -97,8 +100,8 @@ def test_scores_of_faulty_samples_alone(n):
     assert (got["precision"], got["recall"], got["f1"], got["f0.5"]) == (1.0, 1.0, 1.0, 1.0)
     assert np.array_equal(curve(score, label)[1], precision_recall_curve(label, score)[1])
     assert best_f_beta(score, label, beta=0.5) == cost_threshold(score, label) == 0.0
-    intervals = bootstrap([score], [label], 0.0)
-    assert intervals["recall"] == (1.0, 1.0) and intervals["pr_auc"] is None and intervals["roc_auc"] is None
+    found = intervals([score], [label], 0.0)
+    assert found["recall"] == (1.0, 1.0) and found["pr_auc"] is None and found["roc_auc"] is None
     assert np.isnan(vus(score, label, window=3)).all()
 
 
@@ -120,8 +123,8 @@ def test_nothing_but_nan_has_no_answer(score):
     assert set(got.values()) == {None, 0}
     assert math.isnan(best_f_beta(score, label, beta=0.5)) and math.isnan(cost_threshold(score, label))
     assert np.isnan(vus(score, label, window=2)).all() and len(curve(score, label)[2]) == 0
-    assert math.isnan(false_alarms_per_hour(score, label, 0.5, fs=1.0))
-    assert set(bootstrap([score], [label], 0.5).values()) == {None}
+    assert false_alarms(score, label, 0.5, fs=1.0) == (0, 0.0)
+    assert set(intervals([score], [label], 0.5).values()) == {None}
 
 
 def test_samples_without_a_score_change_nothing_but_their_number():
@@ -134,7 +137,7 @@ def test_samples_without_a_score_change_nothing_but_their_number():
     assert cost_threshold(more, truth) == cost_threshold(score, label)
     assert all(np.array_equal(a, b) for a, b in zip(curve(more, truth), curve(score, label)))
     assert false_alarms(more, truth, 0.8, fs=1.0) == false_alarms(score, label, 0.8, fs=1.0)
-    assert bootstrap([more, more], [truth, truth], 0.8, n=20) == bootstrap([score] * 2, [label] * 2, 0.8, n=20)
+    assert intervals([more, more], [truth, truth], 0.8, n=20) == intervals([score] * 2, [label] * 2, 0.8, n=20)
 
 
 # Thresholds
@@ -156,6 +159,15 @@ def test_f_beta_is_scikit_learns_at_every_threshold(beta):
     theirs = [fbeta_score(label, score >= t, beta=beta) for t in counts.threshold]
     assert counts.f(beta) == pytest.approx(theirs)
     assert measure(score, label, 0.5, beta=beta)[f"f{beta:g}"] == confusion(score, label, 0.5).f(beta)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("threshold", [-1.0, 0.0, 0.3, 0.35, 0.7, 1.4, 9.0, math.inf, NAN])
+def test_the_sweep_counts_at_any_threshold_as_the_confusion_does(threshold, dtype):
+    score, label = drawn(400, decimals=1, dtype=dtype)
+    score[::17] = NAN
+    assert sweep(score, label).at(threshold) == confusion(score, label, threshold)
+    assert vars(confusion(score, label, threshold)).items() <= measure(score, label, threshold).items()
 
 
 def test_of_equal_f_the_highest_threshold_is_taken():
@@ -262,8 +274,6 @@ def test_a_false_alarm_is_an_unbroken_stretch_of_healthy_time(case):
     score, label = (np.array(x) for x in zip(*case))
     got, hours = false_alarms(score, label, 1.0, fs=4.0)
     assert got == episodes and hours == pytest.approx(healthy / 4 / 3600)
-    rate = false_alarms_per_hour(score, label, 1.0, fs=4.0)
-    assert math.isnan(rate) if healthy == 0 else rate == pytest.approx(episodes * 3600 * 4 / healthy)
 
 
 def test_a_delay_counts_from_the_beginning_of_each_fault():
@@ -271,13 +281,6 @@ def test_a_delay_counts_from_the_beginning_of_each_fault():
     got = detection_delay(score, [(1, 5), (5, 8), (0, 2), (5, 7), (4, 5)], 5.0, fs=10.0)
     assert np.array_equal(got, [0.2, NAN, 0.0, NAN, 0.0], equal_nan=True)
     assert len(detection_delay(score, [], 5.0, fs=10.0)) == 0
-
-
-def test_recall_is_told_for_each_group_with_a_fault():
-    group = np.array([3, 3, 1, 1, 2, 3])
-    score, label = np.array([1, 0, 1, NAN, 1, 1]), np.array([1, 1, 1, 1, 0, 0], bool)
-    assert recall_by(group, score, label=label, threshold=0.5) == {1: 1.0, 3: 0.5}
-    assert recall_by(np.array(["b", "a"]), np.ones(2), label=np.ones(2, bool), threshold=2) == {"a": 0.0, "b": 0.0}
 
 
 # Volume under the surface
@@ -425,7 +428,8 @@ def test_single_precision_scores_meet_a_threshold_as_they_do_elsewhere():
     scores = [np.full(4, 0.7, np.float32), np.zeros(4, np.float32)]
     labels = [np.ones(4, bool), np.zeros(4, bool)]
     assert confusion(scores[0], labels[0], 0.7).recall == 1.0
-    assert bootstrap(scores, labels, 0.7, n=9)["recall"] == (1.0, 1.0)
+    assert sweep(scores[0], labels[0]).at(0.7).recall == measure(scores[0], labels[0], 0.7)["recall"] == 1.0
+    assert intervals(scores, labels, 0.7, n=9)["recall"] == (1.0, 1.0)
 
 
 def test_as_many_of_each_kind_are_drawn_as_there_are():
@@ -440,13 +444,13 @@ def test_as_many_of_each_kind_are_drawn_as_there_are():
 
 def test_the_interval_is_the_middle_of_the_resamples_and_holds_the_estimate():
     scores, labels = recordings()
-    got, found = bootstrap(scores, labels, 1.0), resampled_metrics(scores, labels, 1.0)
+    got, found = intervals(scores, labels, 1.0), resampled_metrics(scores, labels, 1.0)
     here = measure(np.concatenate(scores), np.concatenate(labels), 1.0)
     for name, (low, high) in got.items():
         assert (low, high) == pytest.approx(np.percentile(found[name], [2.5, 97.5])) and low <= here[name] <= high
-    narrow = bootstrap(scores, labels, 1.0, level=0.5)
+    narrow = intervals(scores, labels, 1.0, level=0.5)
     assert all(got[k][0] < narrow[k][0] <= narrow[k][1] < got[k][1] for k in got)
-    assert bootstrap(scores, labels, 1.0, beta=2)["f2"] and interval(np.array([NAN, 1.0, 3.0]), level=0.5) == (1.5, 2.5)
+    assert intervals(scores, labels, 1.0, beta=2)["f2"] and interval(np.array([NAN, 1.0, 3.0]), level=0.5) == (1.5, 2.5)
 
 
 def test_rows_of_a_table_are_drawn_together():
@@ -458,10 +462,9 @@ def test_rows_of_a_table_are_drawn_together():
 
 def test_the_interval_of_a_ratio_resamples_recordings():
     part, whole = np.array([3, 0, 1, 0, 9]), np.array([1.0, 2.0, 1.0, 0.0, 0.0])
-    kind = np.array([0, 0, 0, 1, 1])
-    times = resample(kind, n=700, seed=4)
+    times = resample(np.zeros(5), n=700, seed=4)
     want = [sum(t * part) / sum(t * whole) if sum(t * whole) else NAN for t in times]
-    assert bootstrap_ratio(part, whole, kind=kind, n=700, seed=4) == pytest.approx(np.nanquantile(want, [0.025, 0.975]))
+    assert bootstrap_ratio(part, whole, n=700, seed=4) == pytest.approx(np.nanquantile(want, [0.025, 0.975]))
     assert bootstrap_ratio(part[3:], whole[3:]) is None
 
 
@@ -471,6 +474,6 @@ def test_an_interval_over_forty_recordings_holds_the_truth_nine_times_in_ten():
     for trial in range(300):
         share = rng.beta(2, 3, size=40)  # recordings differ; their mean recall is .4
         scores = [(rng.random(50) < p).astype(float) for p in share]
-        low, high = bootstrap(scores, [np.ones(50, bool)] * 40, 1.0, n=400, seed=trial)["recall"]
+        low, high = intervals(scores, [np.ones(50, bool)] * 40, 1.0, n=400, seed=trial)["recall"]
         held += low <= 0.4 <= high
     assert 0.90 <= held / 300 <= 0.98

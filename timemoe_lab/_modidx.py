@@ -1106,8 +1106,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'timemoe_lab/detect/score.py'),
                                           'timemoe_lab.detect.score.Normal.distance': ( 'detect/score.html#normal.distance',
                                                                                         'timemoe_lab/detect/score.py'),
-                                          'timemoe_lab.detect.score.Normal.shares': ( 'detect/score.html#normal.shares',
-                                                                                      'timemoe_lab/detect/score.py'),
                                           'timemoe_lab.detect.score.Normal.solved': ( 'detect/score.html#normal.solved',
                                                                                       'timemoe_lab/detect/score.py'),
                                           'timemoe_lab.detect.score.Profile': ('detect/score.html#profile', 'timemoe_lab/detect/score.py'),

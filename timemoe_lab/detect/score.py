@@ -112,19 +112,6 @@ class Normal:
         "The Mahalanobis distance of every window."
         return np.sqrt((self.deviation(feature, condition) ** 2).sum(axis=-1))
 
-    def shares(
-        self,
-        feature: np.ndarray,  # (series, window, feature)
-        condition: np.ndarray,  # (quantity,) of the recording
-    ) -> np.ndarray:  # (series, window, feature); they add up to the squared distance, single ones may be below 0
-        "What each feature contributes to the squared distance of a window."
-        b = self.basis.terms(condition)
-        found = []
-        for v, (a, w) in zip(feature, self.solved):
-            off = v.astype(np.float64) - b @ a
-            found.append(off * (off @ w.T @ w))
-        return np.stack(found)
-
 # %% ../../nbs/detect/51_score.ipynb #solve-def
 def _solve(product: np.ndarray, n: float, p: int) -> tuple[np.ndarray, np.ndarray]:
     "Coefficients and whitening of one series."
