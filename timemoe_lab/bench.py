@@ -734,12 +734,14 @@ PANEL_BOUNDS = (Bound("1,000,000 points: ratio", at_most=3),)
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
 LISTEN = """canvas => {
-    const painted = [];
+    const root = canvas.closest(".tm-panel"), painted = [];
     canvas.addEventListener("pointermove", () => {
-        const start = performance.now();
+        const start = performance.now(), before = root.dataset.threshold;
         requestAnimationFrame(() => {
             const after = new MessageChannel();  // told when the frame is there
-            after.port1.onmessage = () => painted.push(performance.now() - start);
+            after.port1.onmessage = () => {
+                if (root.dataset.threshold !== before) painted.push(performance.now() - start);
+            };
             after.port2.postMessage(0);
         });
     }, true);
@@ -812,7 +814,7 @@ def drag_ms(
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        raise InputError("bench panel: playwright isn't installed; it drives the browser: pip install playwright") from None
+        raise InputError("bench panel: no playwright here, which drives a browser; pip install playwright") from None
     chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if chromium is None:
         raise InputError("bench panel: no Chromium here; install one (Debian: apt-get install chromium)")
@@ -843,4 +845,7 @@ def _drag(page, canvas, moves: int) -> list[float]:
         page.mouse.move(box["x"] + 203 + 5 * (i % 100), y)
         page.wait_for_timeout(30)
     page.mouse.up()
-    return page.evaluate("window.painted")
+    painted = page.evaluate("window.painted")
+    if len(painted) < 0.9 * moves:
+        raise InputError(f"bench panel: the threshold followed {len(painted)} of {moves} moves; is the machine busy?")
+    return painted
