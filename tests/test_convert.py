@@ -125,8 +125,8 @@ def test_fine_tuning_starts_from_the_checkpoint(store, trained, tmp_path, capsys
     run = tmp_path / "run"
     arguments = ["train", str(store.path), "--out", str(run), "--steps", "1"]
     assert main([*arguments, "--init", str(tmp_path / "model")]) == 0
-    first = RunFolder(run).events("step")[0]["huber"]
-    untrained, last = (trained.events("step")[i]["huber"] for i in (0, -1))
+    first = RunFolder(run).events("step")[0].values["huber"]
+    untrained, last = (trained.events("step")[i].values["huber"] for i in (0, -1))
     assert first < 0.5 * untrained and first < 2 * last
     assert main(["train", str(store.path), "--out", str(tmp_path / "wide"), "--init", str(FIXTURES / MODELS[2])]) == 2
     assert "head_weights" in capsys.readouterr().err

@@ -77,8 +77,8 @@ def test_every_way_of_computing_agrees_on_a_gpu_in_bf16(attention, experts):
 @pytest.mark.cuda
 def test_the_benchmark_runs_on_a_gpu():
     rows = bench_model(tiny().model, BenchHow("cuda", repeats=1, batch=2), work=(("forward+backward", 256, "bf16"),))
-    assert [r["model"] for r in rows] == ["plain", "fast", "recompute"]
-    assert all(r["growth_mb"] > 0 and r["seconds"] > 0 for r in rows)
+    assert [r.model for r in rows] == ["plain", "fast", "recompute"]
+    assert all(r.growth_mb > 0 and r.seconds > 0 for r in rows)
 
 
 @pytest.mark.cuda
@@ -87,7 +87,7 @@ def test_training_and_scoring_on_a_gpu(store, short_config, tmp_path):
     run = start_run(tmp_path / "run", store, config)
     assert train(run, store, device="cuda", heartbeat=lambda m, p: beat(run, store, m, p))
     steps = run.events("step")
-    assert steps[-1]["huber"] < 0.5 * steps[0]["huber"]
+    assert steps[-1].values["huber"] < 0.5 * steps[0].values["huber"]
     recording, frame = store.recording(0), frame_of(run)
     found = [gather(run.model().to(d), recording, frame=frame, config=config).l1 for d in ("cpu", "cuda")]
     assert np.allclose(found[0], found[1], rtol=1e-2, atol=1e-4, equal_nan=True)
@@ -97,4 +97,4 @@ def test_training_and_scoring_on_a_gpu(store, short_config, tmp_path):
 def test_bf16_is_the_default_on_a_gpu(store, short_config, tmp_path):
     run = start_run(tmp_path / "run", store, short_config)
     assert train(run, store, device="cuda")
-    assert all(np.isfinite(e["loss"]) for e in run.events("step"))
+    assert all(np.isfinite(e.values["loss"]) for e in run.events("step"))

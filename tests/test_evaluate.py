@@ -12,7 +12,7 @@ from scipy.stats import kurtosis, skew
 from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import average_precision_score, f1_score, fbeta_score, roc_auc_score
 
-from timemoe_lab.bench import in_parts, simulated, trials, with_noise
+from timemoe_lab.trials import in_parts, simulated, trials, with_noise
 from timemoe_lab.cli import main
 from timemoe_lab.config import tiny
 from timemoe_lab.data.ingest import write_store

@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 # %% ../nbs/82_cli.ipynb #own-imports
-from .bench import bench_ingest, bench_store
 from .config import PRESETS, SCOPES, Config, Rule, config_from_dict, preset
 from .data.ingest import prepare_folder
 from .data.motor import FORMATS, PHASES, campaign, write_campaign
@@ -288,61 +287,41 @@ DETECT_SETS = ("itsc", "skab", "ucr", "nab", "simulator")
 
 
 def bench_command(options: argparse.Namespace) -> dict:
-    "Measures reading, store, model, loop and detection against what they have to beat."
+    "Measures reading, store, model, loop, scoring, drag and detection against what they have to beat."
     if ("detect" in options.what) != any(w in DETECT_SETS for w in options.what):
         raise UsageError(f"bench: detect goes with one or more of {', '.join(DETECT_SETS)}, and these with detect")
-    result, tables = {"cores": os.cpu_count(), "machine": platform.machine()}, []
-    if "ingest" in options.what:
-        with tempfile.TemporaryDirectory() as folder:
-            path = options.data or _scope_file(Path(folder))
-            result["ingest"] = _rounded(bench_ingest(path))
-    if "store" in options.what:
-        with counted("bench store", None) as progress:
-            result["store"] = _rounded(bench_store(published=options.official, progress=progress))
-    if "model" in options.what:
-        result["model"] = _bench_model(options)
-        columns = {"Pass, tokens, precision": "work", "Model": "model", "s": "seconds:.2f", "MB": "growth_mb:.0f"}
-        columns |= {"Times as fast": "speed:.2f", "Share of the memory": "memory:.2f", "Difference": "difference:.1g"}
-        tables.append(_table(result["model"], columns))
-    if "train" in options.what:
-        result["train"] = _bench_train(options)
-        columns = {"Loop": "loop", "Tokens a step": "tokens", "Tokens/s": "tokens_per_s:,.0f"}
-        columns |= {"Waiting for data": "waiting:.2%", "Times as fast": "ratio:.2f"}
-        tables.append(_table(result["train"], columns))
-    if "score" in options.what:
-        result["score"] = _bench_score(options)
-        columns = {
-            "Scoring": "way",
-            "s": "seconds:.3g",
-            "Windows/s": "windows_per_s:,.0f",
-            "Times as fast": "ratio:.2f",
-        }
-        columns |= {"Difference": "difference:.1g", "MB": "peak_mb:.0f", "MB, 8 times as long": "peak_mb_8:.0f"}
-        tables.append(_table(result["score"], columns))
+    from timemoe_lab.bench import verdicts_table
+
+    result = {"cores": os.cpu_count(), "machine": platform.machine()}
+    tables, verdicts = [], []
+    for what in (w for w in _BENCHES if w in options.what):
+        result[what], told = _BENCHES[what](options)
+        verdicts += told
+        if what in _BENCH_COLUMNS:
+            tables.append(_table(result[what], _BENCH_COLUMNS[what]))
+    if verdicts:
+        tables.append(verdicts_table(verdicts))
+        facts = [{"name": v.bound.name, "value": v.value, "bound": str(v.bound), "ok": v.ok} for v in verdicts]
+        result["bounds"] = facts
     if "detect" in options.what:
         detected = _bench_detect(options)
         tables.append(detected.pop("table"))
         result |= detected
+    if options.strict and not all(v.ok for v in verdicts):
+        result["exit"] = 1
     return result | ({"table": "\n\n".join(tables)} if tables else {})
 
 # %% ../nbs/82_cli.ipynb #bench-detect-def
-def _bench_score(options: argparse.Namespace) -> list[dict]:
-    "The ways of `bench_score`."
-    from timemoe_lab.bench import bench_score
-    from timemoe_lab.model.device import pick_device
-
-    with counted("bench score", None) as progress:
-        return bench_score(preset(options.preset or "tiny"), device=pick_device(options.device), progress=progress)
-
-
 def _bench_detect(options: argparse.Namespace) -> dict:
     "The evaluations of the sets named, by trial, and their tables."
-    from timemoe_lab.bench import detect, trials, trials_table
     from timemoe_lab.detect.evaluation import evaluation_table
     from timemoe_lab.model.device import pick_device
+    from timemoe_lab.trials import detect, trials, trials_table
 
     how = {"device": pick_device(options.device), "seed": options.seed, "rows": options.rows}
-    config, found, skipped, tables = preset(options.preset or "tiny"), {}, {}, []
+    config = preset(options.preset or "tiny")
+    found, skipped = {}, {}
+    tables = []
     config = replace(config, train=replace(config.train, seed=options.seed, steps=options.steps or config.train.steps))
     chosen = {k: getattr(options, k) for k in ("noise", "seed", "channels")}
     with tempfile.TemporaryDirectory() as folder:
@@ -369,24 +348,114 @@ def _table(rows: list[dict], columns: dict[str, str]) -> str:
     return format_table(rows, columns)
 
 
-def _bench_train(options: argparse.Namespace) -> list[dict]:
-    "The loops of `bench_train`."
-    from timemoe_lab.bench import bench_train
-    from timemoe_lab.model.device import pick_device
+def _bench_ingest(options: argparse.Namespace) -> tuple:  # numbers, and which keep their bounds
+    "The readers on one file."
+    from timemoe_lab.bench import INGEST_BOUNDS, bench_ingest, verdicts_of
 
-    with counted("bench train", None) as progress:
-        return bench_train(preset(options.preset or "base"), device=pick_device(options.device), progress=progress)
+    with tempfile.TemporaryDirectory() as folder:
+        numbers = _rounded(bench_ingest(options.data or _scope_file(Path(folder))))
+    return numbers, verdicts_of(numbers, INGEST_BOUNDS)
 
 
-def _bench_model(options: argparse.Namespace) -> list[dict]:
+def _bench_store(options: argparse.Namespace) -> tuple:  # numbers, and which keep their bounds
+    "Windows, loader and prepare."
+    from timemoe_lab.bench import STORE_BOUNDS, bench_store, verdicts_of
+
+    with counted("bench store", None) as progress:
+        numbers = _rounded(bench_store(published=options.official, progress=progress))
+    return numbers, verdicts_of(numbers, STORE_BOUNDS)
+
+
+def _bench_model(options: argparse.Namespace) -> tuple:  # rows, and which numbers keep their bounds
     "The passes of `bench_model`."
-    from timemoe_lab.bench import BenchHow, bench_model
+    from timemoe_lab.bench import BenchHow, bench_model, model_bounds
     from timemoe_lab.model.device import pick_device
 
     device = pick_device(options.device)
+    config = preset(options.preset or "base").model
     how = BenchHow(str(device), batch=1 if device.type == "cpu" else 8, official=options.official)
     with counted("bench model", None) as progress:
-        return bench_model(preset(options.preset or "base").model, how, progress=progress)
+        rows = bench_model(config, how, progress=progress)
+    return _bench_rows(rows, model_bounds(config, how.device, rows))
+
+
+def _bench_train(options: argparse.Namespace) -> tuple:  # rows, and which numbers keep their bounds
+    "The loops of `bench_train`."
+    from timemoe_lab.bench import TRAIN_BOUNDS, bench_train
+    from timemoe_lab.model.device import pick_device
+
+    with counted("bench train", None) as progress:
+        rows = bench_train(preset(options.preset or "base"), device=pick_device(options.device), progress=progress)
+    return _bench_rows(rows, TRAIN_BOUNDS)
+
+
+def _bench_score(options: argparse.Namespace) -> tuple:  # rows, and which numbers keep their bounds
+    "The ways of `bench_score`."
+    from timemoe_lab.bench import SCORE_BOUNDS, bench_score
+    from timemoe_lab.model.device import pick_device
+
+    with counted("bench score", None) as progress:
+        rows = bench_score(preset(options.preset or "tiny"), device=pick_device(options.device), progress=progress)
+    return _bench_rows(rows, SCORE_BOUNDS)
+
+
+def _bench_panel(options: argparse.Namespace) -> tuple:  # rows, and which numbers keep their bounds
+    "The drags of `bench_panel`."
+    from timemoe_lab.bench import PANEL_BOUNDS, bench_panel
+
+    with counted("bench panel", None) as progress:
+        return _bench_rows(bench_panel(progress=progress), PANEL_BOUNDS)
+
+
+def _bench_rows(rows: Sequence, bounds: Sequence) -> tuple[list[dict], list]:
+    "Rows of a benchmark as a table has them, and which of their numbers keep their bounds."
+    from timemoe_lab.bench import numbers_of, verdicts_of
+
+    told = verdicts_of(numbers_of(rows), bounds)
+    return [{k: v for k, v in asdict(row).items() if v is not None} for row in rows], told
+
+
+_BENCHES = {
+    "ingest": _bench_ingest,
+    "store": _bench_store,
+    "model": _bench_model,
+    "train": _bench_train,
+    "score": _bench_score,
+    "panel": _bench_panel,
+}
+_BENCH_COLUMNS = {
+    "model": {
+        "Pass, tokens, precision": "work",
+        "Model": "model",
+        "s": "seconds:.2f",
+        "MB": "growth_mb:.0f",
+        "Times as fast": "speed:.2f",
+        "Share of the memory": "memory:.2f",
+        "Difference": "difference:.1g",
+    },
+    "train": {
+        "Loop": "loop",
+        "Tokens a step": "tokens",
+        "Tokens/s": "tokens_per_s:,.0f",
+        "Waiting for data": "waiting:.2%",
+        "Times as fast": "ratio:.2f",
+    },
+    "score": {
+        "Scoring": "way",
+        "s": "seconds:.3g",
+        "Windows/s": "windows_per_s:,.0f",
+        "Times as fast": "ratio:.2f",
+        "Difference": "difference:.1g",
+        "MB": "peak_mb:.0f",
+        "MB, 8 times as long": "peak_mb_8:.0f",
+    },
+    "panel": {
+        "Points": "points:,",
+        "ms, median": "median_ms:.1f",
+        "ms, largest": "max_ms:.1f",
+        "Times as long": "ratio:.2f",
+    },
+}
 
 
 def _scope_file(folder: Path) -> Path:
@@ -1105,8 +1174,9 @@ _ROWS = {"default": "all", "help": "of the table: beginnings of their names, wit
 
 def _add_bench(command: argparse.ArgumentParser) -> None:
     "The options of bench."
-    what = ("ingest", "store", "model", "train", "score", "detect", *DETECT_SETS)
+    what = (*_BENCHES, "detect", *DETECT_SETS)
     command.add_argument("what", nargs="+", choices=what, metavar="WHAT", help=f"what to measure: {', '.join(what)}")
+    command.add_argument("--strict", action="store_true", help="exit 1 when a ratio misses its bound")
     command.add_argument("--preset", choices=list(PRESETS), help="of model (default: base; of score and detect: tiny)")
     help_ = "scope file for ingest (default: a simulated one); folder of the set for detect (default: motors simulated)"
     command.add_argument("--data", type=Path, metavar="PATH", help=help_)
