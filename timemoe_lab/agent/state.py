@@ -417,7 +417,7 @@ def routing_of(
     gate = np.array([e.values["gate_mean"] for e in steps])
     n_layers = load.shape[1]
     half = len(steps) // 2
-    trend = _variation(load[-half:]) - _variation(load[:half]) if half else [None] * n_layers
+    trend = _variation(load[-half:]) - _variation(load[:half]) if half else np.full(n_layers, np.nan)
     layers = [_layer(i, load[:, i], gate[:, i], trend[i], config.top_k) for i in range(n_layers)]
     dead = ", ".join(f"layer {x.layer} expert {e}" for x in layers for e in x.dead)
     note = f"dead (under {DEAD_SHARE:.0%} of the tokens): {dead}" if dead else "every expert works"
@@ -430,7 +430,7 @@ def _variation(load: np.ndarray) -> np.ndarray:
     return mean.std(axis=1) / mean.mean(axis=1)
 
 
-def _layer(i: int, load: np.ndarray, gate: np.ndarray, trend: float | None, top_k: int) -> Layer:
+def _layer(i: int, load: np.ndarray, gate: np.ndarray, trend: float, top_k: int) -> Layer:
     "One layer of a summary, from the share of the tokens and the gate's mean, each (step, expert)."
     tokens = load.mean(axis=0)
     choices = tokens / top_k
@@ -442,7 +442,7 @@ def _layer(i: int, load: np.ndarray, gate: np.ndarray, trend: float | None, top_
         balance=round(float(_variation(load[:, None])[0]), 4),
         entropy=round(entropy, 4),
         dead=np.flatnonzero(tokens < DEAD_SHARE).tolist(),
-        trend=None if trend is None else round(float(trend), 4),
+        trend=None if math.isnan(trend) else round(float(trend), 4),
     )
 
 # %% ../../nbs/agent/62_state.ipynb #reading-def-state

@@ -6,9 +6,9 @@ only when it exceeds the spread over seeds."""
 # %% auto #0
 __all__ = ['METRICS', 'TUNED', 'JOURNAL', 'PULSE_S', 'GRACE_S', 'AWAY', 'DONE', 'MOST_FAILED', 'FEW', 'METRIC_NAMES',
            'study_metric', 'search_space', 'longest_context', 'suggest', 'trial_config', 'Gain', 'gain_over_seeds',
-           'JournalLock', 'open_storage', 'shown', 'reachable', 'Worker', 'study_facts_of', 'refuse_other',
-           'open_study', 'train_to_end', 'was_pruned', 'measured', 'reporter', 'pulse', 'run_trial', 'next_trial',
-           'search', 'train_seeds', 'verdict', 'study_facts', 'importance', 'tune', 'write_best', 'summary']
+           'JournalLock', 'open_storage', 'shown', 'reachable', 'study_facts_of', 'refuse_other', 'open_study',
+           'Worker', 'train_to_end', 'was_pruned', 'measured', 'reporter', 'pulse', 'run_trial', 'next_trial', 'search',
+           'train_seeds', 'verdict', 'study_facts', 'importance', 'tune', 'write_best', 'summary']
 
 # %% ../../nbs/agent/65_tune.ipynb #imports
 import errno
@@ -274,43 +274,6 @@ def reachable(
     finally:
         optuna.logging.set_verbosity(before)
 
-# %% ../../nbs/agent/65_tune.ipynb #study-def
-@dataclass(frozen=True)
-class Worker:
-    "What a process needs to go on from trial to trial."
-
-    out: Path  # study folder
-    store: Store
-    facts: dict  # study.json
-    study: optuna.Study
-    device: torch.device | str
-    progress: Callable[[str], None]  # told of each trial
-    stop: threading.Event  # set by Ctrl-C
-
-    @property
-    def config(self) -> Config:
-        "The default that the search starts from."
-        return config_from_dict(self.facts["config"])
-
-    @property
-    def metric(self) -> str:
-        "The column of a beat that judges."
-        return self.facts["metric"]
-
-    def trials(
-        self,
-        *states: TrialState,  # none: all
-    ) -> list[FrozenTrial]:
-        "The trials so far, by number."
-        return self.study.get_trials(deepcopy=False, states=states or None)
-
-    def folder(
-        self,
-        number: int,  # of a trial
-    ) -> Path:
-        "The run folder of a trial."
-        return self.out / "trials" / f"{number:04d}"
-
 # %% ../../nbs/agent/65_tune.ipynb #study-facts-def
 def study_facts_of(
     store: Store,
@@ -324,7 +287,8 @@ def study_facts_of(
     every = config.agent.every_steps or config.train.checkpoint_every  # a clock would stop slow machines elsewhere
     config = replace(config, agent=replace(config.agent, every_steps=every))
     space, rests = search_space(config, longest=longest_context(store, config))
-    metric, seed = study_metric(store), config.train.seed
+    metric = study_metric(store)
+    seed = config.train.seed
     return json_ready(
         {
             "kind": "timemoe_lab study",
@@ -417,6 +381,43 @@ def _open(out: Path, asked: dict, url: str | None) -> tuple[optuna.Study, dict]:
     if not begun:
         write_json(path, known)
     return study, known
+
+# %% ../../nbs/agent/65_tune.ipynb #study-def
+@dataclass(frozen=True)
+class Worker:
+    "What a process needs to go on from trial to trial."
+
+    out: Path  # study folder
+    store: Store
+    facts: dict  # study.json
+    study: optuna.Study
+    device: torch.device | str
+    progress: Callable[[str], None]  # told of each trial
+    stop: threading.Event  # set by Ctrl-C
+
+    @property
+    def config(self) -> Config:
+        "The default that the search starts from."
+        return config_from_dict(self.facts["config"])
+
+    @property
+    def metric(self) -> str:
+        "The column of a beat that judges."
+        return self.facts["metric"]
+
+    def trials(
+        self,
+        *states: TrialState,  # none: all
+    ) -> list[FrozenTrial]:
+        "The trials so far, by number."
+        return self.study.get_trials(deepcopy=False, states=states or None)
+
+    def folder(
+        self,
+        number: int,  # of a trial
+    ) -> Path:
+        "The run folder of a trial."
+        return self.out / "trials" / f"{number:04d}"
 
 # %% ../../nbs/agent/65_tune.ipynb #trial-def
 def train_to_end(
