@@ -317,8 +317,10 @@ def figure_channels(
     mask: Sequence[str],  # channels that take no part
 ) -> Figure:
     "Each channel's signal with its score below it."
-    n, fs = len(recording.channels), recording.fs
-    figure, axes = sheet(2 * n, height=0.7 + 1.25 * n, sharex=True, ratios=(3, 1.4) * n)
+    n = len(recording.channels)
+    fs = recording.fs
+    ratios = np.tile([3, 1.4], n)
+    figure, axes = sheet(2 * n, height=0.7 + 1.25 * n, sharex=True, ratios=ratios)
     finite = channel_score[np.isfinite(channel_score)]
     top = float(finite.max()) if len(finite) else 1.0
     with rc_context(STYLE):

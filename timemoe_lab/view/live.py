@@ -142,7 +142,8 @@ def table_of(
 class LivePanel(Panel):
     "What a run does, as it does it; the panel looks, and steers nothing."
 
-    _esm, _css = bundle("live"), style("live")
+    _esm = bundle("live")
+    _css = style("live")
     now = Dict().tag(sync=True)  # see snapshot_of
     _looks = Int(0).tag(sync=True)  # how often the run was looked at
     _stop = _thread = _loop = None

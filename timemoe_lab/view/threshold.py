@@ -225,7 +225,8 @@ def percent_of(
 class ThresholdPanel(Panel):
     "One draggable threshold over scored samples; of a run, or of plain arrays."
 
-    _esm, _css = bundle("threshold"), style("threshold")
+    _esm = bundle("threshold")
+    _css = style("threshold")
     beta = Float(0.5).tag(sync=True)  # of F-beta, > 0
     base_rate = Float(None, allow_none=True).tag(sync=True)  # share of faulty samples in the plant; None: as scored
 
