@@ -12,6 +12,7 @@ from timemoe_lab.agent.heartbeat import read_beat
 from timemoe_lab.detect.scorer import open_scorer
 from timemoe_lab.detect.threshold import Confusion
 from timemoe_lab.files import InputError, read_json, write_json
+from timemoe_lab.records import OperatingPoint
 from timemoe_lab.run.checkpoint import settle
 from timemoe_lab.run.folder import RunFolder
 from timemoe_lab.view.panel import Panel, bundle, link, pack
@@ -36,7 +37,8 @@ def small(**how):
 
 def test_a_cell_that_runs_again_closes_its_panels(monkeypatch):
     in_cell(monkeypatch, "cell a", "first")
-    one, two = small(), small()
+    one = small()
+    two = small()
     link(one, two)
     in_cell(monkeypatch, "cell b", "second")
     other = small()
@@ -50,14 +52,16 @@ def test_a_cell_that_runs_again_closes_its_panels(monkeypatch):
 
 
 def test_a_key_closes_the_panel_of_the_same_key():
-    one, other = small(key="one"), small(key="other")
+    one = small(key="one")
+    other = small(key="other")
     again = small(key="one")
     assert one.comm is None and other.comm is not None and again.comm is not None
     again.close(), other.close()
 
 
 def test_outside_of_a_notebook_nothing_is_closed():
-    one, two = small(), small()
+    one = small()
+    two = small()
     assert one.comm is not None and two.comm is not None
     one.close(), two.close()
 
@@ -98,7 +102,8 @@ def test_the_scores_are_those_of_the_beat_and_the_edges_are_left_out(run):
 
 
 def test_an_export_is_an_operating_point_that_scoring_takes(run):
-    panel, path = ThresholdPanel(run), run.path / "operating_point.json"
+    panel = ThresholdPanel(run)
+    path = run.path / "operating_point.json"
     before = json.loads(path.read_text())
     told = panel.answer({"kind": "export", "threshold": 1.5, "beta": 2.0})
     after = json.loads(path.read_text())
@@ -115,16 +120,17 @@ def test_an_export_is_an_operating_point_that_scoring_takes(run):
     assert after["confusion"]["tp"] == int((score[label] >= 1.5).sum())
     assert after["confusion"]["tn"] == int((score[~label] < 1.5).sum())
     scorer = open_scorer(run.path)
-    assert scorer.point["threshold"] == 1.5
+    assert scorer.point.threshold == 1.5
     event = RunFolder(run.path).events("decision")[-1]
-    assert (event["old"], event["new"], event["author"]) == (before["threshold"], 1.5, "panel")
+    assert [event.values[k] for k in ("old", "new", "author")] == [before["threshold"], 1.5, "panel"]
     panel.answer({"kind": "export", "threshold": 1.75, "beta": 2.0})
     assert json.loads(path.read_text())["before"] == after["before"]  # that of the agent, not of the hand
     assert ThresholdPanel(run).facts["points"][0]["name"] == "in force"
 
 
 def test_an_export_leaves_a_point_of_another_checkpoint_alone(run):
-    panel, path = ThresholdPanel(run), run.path / "operating_point.json"
+    panel = ThresholdPanel(run)
+    path = run.path / "operating_point.json"
     path.write_text(path.read_text().replace('"checkpoint": "step-', '"checkpoint": "step-9'))
     before = path.read_bytes()
     with pytest.raises(InputError, match="run the cell again"):
@@ -143,7 +149,8 @@ def test_plain_arrays_are_exported_where_out_says(tmp_path):
 
 
 def test_a_message_is_answered_once_and_an_error_is_one_line():
-    panel, sent = small(), []
+    panel = small()
+    sent = []
     panel.send = sent.append
     panel._hear(panel, {"id": "7", "message": {"kind": "export", "threshold": 1.0, "beta": 1.0}}, [])
     assert sent == [{"id": "7", "error": "this panel has no place to export to: give it a run, or out="}]
@@ -177,8 +184,9 @@ def test_equal_panels_give_equal_pages():
 def test_a_threshold_set_by_hand_stays_until_there_is_a_better_checkpoint(trained, tmp_path):
     run = RunFolder(shutil.copytree(trained.path, tmp_path / "run"))
     path = run.path / "operating_point.json"
-    own = read_json(path)
-    write_json(path, point_by_hand(own, 1.25, split="validation", counts=Confusion(1, 2, 3, 4), beta=0.5))
+    own = OperatingPoint.read(path)
+    by_hand = point_by_hand(own, 1.25, split="validation", counts=Confusion(1, 2, 3, 4), beta=0.5)
+    write_json(path, by_hand.to_json())
     settle(run)  # what every resume begins with
     assert read_json(path)["threshold"] == 1.25
     beats = sorted(p for p in run.checkpoints() if (p / "profile.safetensors").is_file())

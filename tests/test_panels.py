@@ -13,7 +13,6 @@ from timemoe_lab.data.recording import Recording
 from timemoe_lab.data.signature import (
     BINS,
     ORDERS,
-    Sight,
     lines,
     look,
     negative_sequence,
@@ -34,7 +33,8 @@ from timemoe_lab.view.channels import (
     physics,
     read_scene,
 )
-from timemoe_lab.view.panel import pick, thin
+from timemoe_lab.view.figures import thin
+from timemoe_lab.view.panel import pick
 from timemoe_lab.view.routing import (
     MIXED,
     N_BINS,
@@ -79,7 +79,8 @@ def test_contributions_are_those_of_brute_force():
     total = sum(m for m in means if m is not None)
     for i, m in enumerate(means):
         assert np.isnan(found.share[i]) if m is None else np.isclose(found.share[i], m / total)
-        one, two = 0.7 * sum(l1[i, 100:300]) / 200, 0.2 * sum(l2[i, 100:300]) / 200
+        one = 0.7 * sum(l1[i, 100:300]) / 200
+        two = 0.2 * sum(l2[i, 100:300]) / 200
         assert np.isclose(found.l1[i], one / (one + two))
     ranked = sorted((i for i in range(5) if means[i] is not None), key=lambda i: -means[i])
     assert found.order.tolist() == [*ranked, 2]
@@ -88,7 +89,9 @@ def test_contributions_are_those_of_brute_force():
 def test_sidebands_follow_the_formula_and_stay_away_without_a_slip():
     below = {round(line.hz, 6) for line in lines(60.0, slip=0.1, pole_pairs=1)}  # (1 - 3 * 0.9) f is mirrored
     assert round(1.7 * 60, 6) in below and min(below) >= 0
-    supply, slip, pairs = 47.0, 0.031, 3
+    supply = 47.0
+    slip = 0.031
+    pairs = 3
     found = {(line.is_side, round(line.hz, 6)) for line in lines(supply, slip=slip, pole_pairs=pairs)}
     wanted = {(False, round(k * supply, 6)) for k in (1, 2, 3, 5, 7)}
     for k in (1, 3):
@@ -116,9 +119,11 @@ def test_a_spectrum_above_half_the_rate_is_unknown():
 
 
 def test_missing_samples_hardly_change_a_line(motor):
-    whole, signal = motor(), motor().signal.copy()
+    whole = motor()
+    signal = whole.signal.copy()
     signal[:, 3000:3040] = np.nan
-    a, b = physics(whole), physics(replace(whole, signal=signal))
+    a = physics(whole)
+    b = physics(replace(whole, signal=signal))
     assert np.allclose(a.line[:, 0], b.line[:, 0], rtol=0.02)
 
 
@@ -145,15 +150,12 @@ def test_spans_without_samples_have_no_negative_sequence(motor):
     sight = look(motor())
     weight = sight.weight.copy()
     weight[: len(weight) // 2] = 0
-    half = Sight(
-        sight.fs, sight.time_s, weight, *[getattr(sight, k) for k in vars(sight) if k not in ("fs", "time_s", "weight")]
-    )
-    t, found = negative_sequence(half, 50.03)
+    t, found = negative_sequence(replace(sight, weight=weight), 50.03)
     assert np.isnan(found[t < 1.0]).all() and np.isfinite(found[t > 1.5]).all()
 
 
 def test_an_envelope_is_the_lowest_and_highest_of_numpy(motor):
-    parts = [physics(motor("b" * i, negative=0.01 * i, scale=1 + 0.02 * i)) for i in (1, 2, 5)]
+    parts = [physics(motor("b.csv"[:i], negative=0.01 * i, scale=1 + 0.02 * i)) for i in (1, 2, 5)]
     usual = envelope_of(parts)
     for name in ("spectrum", "line", "ring"):
         values = np.stack([getattr(p, name) for p in parts])
@@ -237,7 +239,7 @@ def test_a_panel_of_a_run_sends_the_scores_of_the_row_in_force(trained):
     sent = np.frombuffer(panel.arrays["channel_score"]["data"], "<f4").reshape(panel.arrays["channel_score"]["shape"])
     factor = round(panel.facts["steps"]["score"] * here.fs)
     assert np.array_equal(sent, scores.channel_score[:, ::factor], equal_nan=True)
-    assert panel.threshold == scene.scorer.point["threshold"] and here.label.any()
+    assert panel.threshold == scene.scorer.point.threshold and here.label.any()
     signature = read_signature(here)
     assert np.isclose(panel.facts["physics"]["supply_hz"], signature.condition[0])
     assert panel.facts["physics"]["slip"] == pytest.approx(signature.condition[2] if signature.slip_known else None)
@@ -264,10 +266,12 @@ def test_choices_are_those_of_every_window_by_hand(trained, store):
     whole = store.recording(store.members("validation")[0])
     recording = replace(whole, signal=whole.signal[:, :9030], faults=())
     (track,) = read_routing(trained, [recording])
-    model, data = trained.model(), trained.config.data
+    model = trained.model()
+    data = trained.config.data
     size = data.context
     seen = normalise(recording, frame=frame_of(trained), config=data)
-    n, found = seen.x.shape[1], np.zeros_like(track.count)
+    n = seen.x.shape[1]
+    found = np.zeros_like(track.count)
     starts = sorted({0, *range((n - size) % (size // 2), n - size + 1, size // 2)})
     owner = [max([0, *(s for s in starts if token - s >= size // 2)]) for token in range(n)]
     for start in starts:  # a token is read in the last window that has half of its length before it
@@ -296,14 +300,14 @@ def test_a_bin_is_of_the_kind_that_all_its_samples_are():
 
 
 def test_classes_hold_the_bins_that_are_of_one_kind():
-    rng, tracks, wanted = np.random.default_rng(4), [], {}
+    rng = np.random.default_rng(4)
+    tracks = []
+    wanted = {}
     for i in range(12):
-        count, label, kind, at = (
-            rng.integers(0, 9, (2, 3, 4, 50)),
-            rng.integers(0, 3, 50),
-            (0, 3, None)[i % 3],
-            f"{i % 2} Hz",
-        )
+        count = rng.integers(0, 9, (2, 3, 4, 50))
+        label = rng.integers(0, 3, 50)
+        kind = (0, 3, None)[i % 3]
+        at = f"{i % 2} Hz"
         label[label == 1] = 0 if kind == 0 else 1
         tracks.append(Track(f"{i}", count, 1.0, ("a", "b"), ("", ""), label, "", kind, at))
         for b in np.flatnonzero(label < 2):
@@ -322,7 +326,8 @@ def test_load_is_nan_where_nothing_was_chosen_and_dead_counts_tokens():
 
 
 def test_history_is_that_of_the_events(trained):
-    found, events = read_history(trained), trained.events("step")
-    assert found["step"].tolist() == [e["step"] for e in events]
-    assert np.allclose(found["expert_load"], [e["expert_load"] for e in events])
-    assert np.allclose(found["entropy"], [e["entropy"] for e in events])
+    found = read_history(trained)
+    events = trained.events("step")
+    assert found["step"].tolist() == [e.step for e in events]
+    assert np.allclose(found["expert_load"], [e.values["expert_load"] for e in events])
+    assert np.allclose(found["entropy"], [e.values["entropy"] for e in events])

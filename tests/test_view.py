@@ -19,10 +19,22 @@ import pytest
 from timemoe_lab.config import tiny
 from timemoe_lab.data.recording import Recording
 from timemoe_lab.detect.threshold import sweep
-from timemoe_lab.files import SCHEMA, InputError, write_json
+from timemoe_lab.files import InputError, write_json
+from timemoe_lab.records import Event, OperatingPoint, Thresholds
+from timemoe_lab.view.figures import (
+    Trace,
+    envelope,
+    figure_channels,
+    figure_curves,
+    figure_histogram,
+    figure_load,
+    figure_load_over_time,
+    figure_timeline,
+    png,
+)
+from timemoe_lab.view.report import Case, in_words, read_recordings, windows, write_report
 
 figures_room = import_module("timemoe_lab.view.figures")
-report_room = import_module("timemoe_lab.view.report")
 
 FS, N = 1000.0, 900
 HEADER = "Vertical Units,A,\nTIME,CH1,CH4"
@@ -73,26 +85,22 @@ def evaluation(names, raw, **changes):
     } | changes
 
 
-def operating_point(**changes):
-    limits = {row: {"point": 4.0, "window": 3.5, "recording": 4.5} for row in ROWS}
-    return {
-        "kind": "timemoe_lab operating point",
-        "checkpoint": "step-000020",
-        "mode": "lab",
-        "comparison": ">=",
-        "threshold": 4.0,
-        "window_threshold": 3.5,
-        "window_s": 0.128,
-        "recording_threshold": 4.5,
-        "metric": "largest 0.99 quantile of a healthy recording",
-        "split": "calibration",
-        "n_healthy": 3,
-        "confusion": {"tp": 0, "fp": 9, "fn": 0, "tn": 891},
-        "promised_recording_fpr": 0.25,
-        "scores_sha256": "feed",
-        "rows": limits,
-        "validation": None,
-    } | changes
+POINT = OperatingPoint(
+    threshold=4.0,
+    metric="largest 0.99 quantile of a healthy recording",
+    split="calibration",
+    confusion={"tp": 0, "fp": 9, "fn": 0, "tn": 891},
+    checkpoint="step-000020",
+    profile_sha256="beef",
+    mode="lab",
+    window_threshold=3.5,
+    window_s=0.128,
+    recording_threshold=4.5,
+    n_healthy=3,
+    promised_recording_fpr=0.25,
+    scores_sha256="feed",
+    rows={row: Thresholds(4.0, 3.5, 4.5) for row in ROWS},
+)
 
 
 def config_facts(**changes):
@@ -118,21 +126,25 @@ def config_facts(**changes):
 def step_event(step, layers=2, experts=8):
     load = np.random.default_rng(step).dirichlet(np.ones(experts), layers).tolist()
     facts = {"loss": 1 / step, "huber": 0.9 / step, "lr": 1e-3, "delta": 1.0, "expert_load": load}
-    return {"event": "step", "step": step, "gating_balance": 0.25, **facts}
+    return Event("step", step, 0.0, facts | {"gating_balance": 0.25})
 
 
 def beat_event(step, **changes):
     columns = {"loss": 0.0123, "gating_balance": 0.0456, "f1": 0.789, "threshold": 3.21}
-    return {"event": "beat", "step": step} | columns | changes
+    return Event("beat", step, 0.0, columns | changes)
 
 
-def build(folder, cases, *, result=None, point=None, facts=None, events=None):
+def build(folder, cases, *, result=None, point=POINT, facts=None, events=None):
     "A run folder with raw recordings by name: score (time,) and fault interval or None."
-    run, raw = folder / "run", folder / "raw"
-    (run / "scores").mkdir(parents=True), raw.mkdir()
-    labels, alarms = ["file,class_id,fault_start,fault_end"], ["file,recording_score,alarm"]
+    run = folder / "run"
+    raw = folder / "raw"
+    (run / "scores").mkdir(parents=True)
+    raw.mkdir()
+    labels = ["file,class_id,fault_start,fault_end"]
+    alarms = ["file,recording_score,alarm"]
     for name, (score, fault) in cases.items():
-        t, x = np.arange(len(score)) / FS, np.sin(np.arange(len(score)) / 3)
+        t = np.arange(len(score)) / FS
+        x = np.sin(np.arange(len(score)) / 3)
         np.savetxt(raw / name, np.stack([t, x, 2 * x], 1), "%.4f", ",", header=HEADER, comments="")
         quoted = '"' + name.replace('"', '""') + '"'
         labels.append(f"{quoted},{name[0]},{fault[0]},{fault[1]}" if fault else f"{quoted},{name[0]},,")
@@ -145,10 +157,10 @@ def build(folder, cases, *, result=None, point=None, facts=None, events=None):
     (run / "scores/recordings.csv").write_text("\n".join(alarms) + "\n", encoding="utf-8")
     write_json(run / "config.json", config_facts(**(facts or {})))
     lines = [step_event(1), step_event(10), step_event(20), beat_event(20)] if events is None else events
-    text = "".join(json.dumps({"schema": SCHEMA, "time": 0.0} | line) + "\n" for line in lines)
+    text = "".join(json.dumps(line.to_json()) + "\n" for line in lines)
     (run / "events.jsonl").write_text(text, encoding="utf-8")
-    if point is not False:
-        write_json(run / "operating_point.json", operating_point(**(point or {})))
+    if point:
+        write_json(run / "operating_point.json", point.to_json())
     if result is not False:
         write_json(run / "evaluation.json", evaluation(list(cases), raw, **(result or {})))
     return run
@@ -192,7 +204,12 @@ class Page(HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.html = path.read_text(encoding="utf-8")
-        self.tags, self.open, self.ids, self.text, self.tables, self.images = [], [], [], {}, {}, {}
+        self.tags = []
+        self.open = []
+        self.ids = []
+        self.text = {}
+        self.tables = {}
+        self.images = {}
         self.references = []
         self.feed(self.html)
         assert not self.open, self.open
@@ -231,7 +248,7 @@ class Page(HTMLParser):
 
 
 def report(run, **how):
-    return Page(report_room.write_report(run, **how))
+    return Page(write_report(run, **how))
 
 
 # The whole
@@ -274,8 +291,8 @@ def test_names_from_outside_are_text(make):
 
 def test_the_same_run_gives_the_same_bytes(make):
     run = make(two_classes())
-    first = report_room.write_report(run).read_bytes()
-    assert report_room.write_report(run).read_bytes() == first
+    first = write_report(run).read_bytes()
+    assert write_report(run).read_bytes() == first
 
 
 def test_neither_pyplot_nor_a_warning(make):
@@ -290,7 +307,7 @@ def test_drawing_leaves_matplotlib_as_it_was(make):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    report_room.write_report(make(two_classes()))
+    write_report(make(two_classes()))
     assert dict(matplotlib.rcParams) == before
 
 
@@ -334,7 +351,7 @@ def test_the_baseline_is_compared_in_words(gap, said):
     for level in ("point", "window"):
         for key in ("f0.5", "roc_auc"):
             result["rows"][0][level][key], result["rows"][2][level][key] = 0.5 + gap, 0.5
-    text = report_room.in_words(result, "f0.5")
+    text = in_words(result, "f0.5")
     assert [w for w in ("better than it", "worse than it", "level with it") if w in text] == [said]
     assert ("adds nothing" in text) == (gap < 0.01)
 
@@ -373,7 +390,7 @@ def test_a_run_without_evaluation_says_so_and_names_the_command(make):
 
 
 def test_a_run_without_a_beat_says_how_to_go_on(make):
-    page = report(make({}, result=False, point=False, events=[]))
+    page = report(make({}, result=False, point=None, events=[]))
     assert "timemoe-lab resume" in page.text["headline"] and "timemoe-lab resume" in page.text["training"]
     assert not page.images
 
@@ -448,13 +465,14 @@ def test_a_check_without_a_number_shows_a_dash(make):
 
 
 def test_an_evaluation_of_another_checkpoint_is_loud(make):
-    text = report(make(two_classes(), point={"checkpoint": "step-000040"})).text["headline"]
+    text = report(make(two_classes(), point=replace(POINT, checkpoint="step-000040"))).text["headline"]
     assert "CHECK FAILED" in text and "step-000040" in text and "timemoe-lab evaluate" in text
 
 
 def test_a_dense_model_has_no_experts(make):
     dense = replace(tiny(), model=replace(tiny().model, n_experts=0))
-    bare = {k: v for k, v in step_event(1).items() if k not in ("expert_load", "gating_balance")}
+    step = step_event(1)
+    bare = replace(step, values={k: v for k, v in step.values.items() if k not in ("expert_load", "gating_balance")})
     page = report(make(two_classes(), facts={"config": dense.to_dict()}, events=[bare]))
     assert "dense" in page.text["experts"] and "training" in page.images
 
@@ -466,7 +484,7 @@ def test_one_step_and_a_beat_without_labels(make):
 
 
 def test_decisions_are_listed(make):
-    change = {"event": "decision", "step": 20, "rule": "f1 0.9 < 0.95", "old": 1.0, "new": 0.98, "author": "agent"}
+    change = Event("decision", 20, 0.0, {"rule": "f1 0.9 < 0.95", "old": 1.0, "new": 0.98, "author": "agent"})
     page = report(make({}, result=False, events=[step_event(1), beat_event(20), change]))
     assert page.tables["Decisions"][1] == ["20", "f1 0.9 < 0.95", "1", "0.98", "agent"]
 
@@ -476,7 +494,7 @@ def test_decisions_are_listed(make):
 
 def one_line(run, **how):
     with pytest.raises(InputError) as caught:
-        report_room.write_report(run, **how)
+        write_report(run, **how)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -491,7 +509,7 @@ def test_a_raw_folder_that_is_gone_is_named(make, tmp_path):
 
 def test_a_recording_that_is_gone_is_named(make, tmp_path):
     run = make(two_classes())
-    old = report_room.write_report(run).read_bytes()
+    old = write_report(run).read_bytes()
     (tmp_path / "raw/labels.csv").unlink()
     (tmp_path / "raw/0_h.csv").unlink()
     assert "0_h.csv" in one_line(run) and (run / "report.html").read_bytes() == old
@@ -523,11 +541,12 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 def test_the_envelope_keeps_the_extremes_of_every_bin(n):
     y = np.random.default_rng(n).normal(size=n)
     y[n // 3 : n // 2] = np.nan
-    kept = figures_room.envelope(y)
+    kept = envelope(y)
     width = 1 if n <= 1400 else -(-n // 700)
     assert len(kept) <= 1400 and np.all(np.diff(kept) > 0)
     for start in range(0, n, width):
-        part, inside = y[start : start + width], y[kept[(kept >= start) & (kept < start + width)]]
+        part = y[start : start + width]
+        inside = y[kept[(kept >= start) & (kept < start + width)]]
         assert len(inside)
         if np.isfinite(part).any():
             assert np.nanmax(part) == np.nanmax(inside) and np.nanmin(part) == np.nanmin(inside)
@@ -540,30 +559,28 @@ def spans(collection):
 def test_a_long_timeline_stays_small_and_true():
     y = np.random.default_rng(0).uniform(1, 2, 2_000_000)
     y[1_234_567] = 50
-    figure = figures_room.figure_timeline(
-        [figures_room.Trace("a", y, ((1_000_000, 1_500_000),))], fs=10_000, threshold=3.0
-    )
+    figure = figure_timeline([Trace("a", y, ((1_000_000, 1_500_000),))], fs=10_000, threshold=3.0)
     line, _, limit = figure.axes[0].lines
     assert len(line.get_xdata()) <= 1400 and line.get_ydata().max() == 50 and set(limit.get_ydata()) == {3.0}
     assert line.get_xdata()[line.get_ydata().argmax()] == pytest.approx(123.4567)
     assert spans(figure.axes[0].collections[0]) == [(100.0, 150.0)]
-    assert len(figures_room.png(figure)) < 200_000
+    assert len(png(figure)) < 200_000
 
 
 def test_a_masked_channel_is_written_on_its_strip():
     signal = np.ones((2, 100), np.float32)
     recording = Recording("2_a.csv", signal, 100.0, ("CH1", "CH2"), ("A", "A"), 2)
     values = np.stack([np.ones(100), np.full(100, np.nan)])
-    figure = figures_room.figure_channels(recording, values, mask=("CH2",))
+    figure = figure_channels(recording, values, mask=("CH2",))
     assert [[t.get_text() for t in ax.texts] for ax in figure.axes] == [[], [], [], ["masked: takes no part"]]
-    figure = figures_room.figure_channels(recording, values, mask=())
+    figure = figure_channels(recording, values, mask=())
     assert "every sample is missing" in figure.axes[3].texts[0].get_text()
 
 
 def test_curves_of_many_thresholds_are_thinned():
     rng = np.random.default_rng(0)
     counts = sweep(rng.lognormal(size=300_000), rng.random(300_000) < 0.1)
-    figure = figures_room.figure_curves(counts, beta=0.5, marks={"calibration": 2.0})
+    figure = figure_curves(counts, beta=0.5, marks={"calibration": 2.0})
     f = figure.axes[0].lines[2]
     assert len(f.get_xdata()) <= 3000 and f.get_ydata().max() == pytest.approx(counts.f(0.5).max(), abs=1e-3)
 
@@ -571,43 +588,43 @@ def test_curves_of_many_thresholds_are_thinned():
 @pytest.mark.parametrize("n_layers, n_maps", [(1, 1), (3, 3), (36, 12)])
 def test_load_over_time_draws_at_most_twelve_layers(n_layers, n_maps):
     load = np.full((5, n_layers, 8), 1 / 8)
-    figure = figures_room.figure_load_over_time(range(5), load)
+    figure = figure_load_over_time(range(5), load)
     titles = [ax.get_title("left") for ax in figure.axes if ax.get_title("left")]
     assert len(titles) == n_maps and titles[0] == "layer 0" and titles[-1] == f"layer {n_layers - 1}"
-    assert figures_room.png(figure) and figures_room.png(figures_room.figure_load(load[0], dead=0.005))
+    assert png(figure) and png(figure_load(load[0], dead=0.005))
 
 
 def test_a_recording_that_was_cut_is_found_in_its_file(tmp_path):
-    t, x = np.arange(N) / FS, np.arange(N)
+    t = np.arange(N) / FS
+    x = np.arange(N)
     np.savetxt(tmp_path / "2_a.csv", np.stack([t, x, x], 1), "%.4f", ",", header=HEADER, comments="")
     np.savetxt(tmp_path / "0_b.csv", np.stack([t, -x, x], 1), "%.4f", ",", header=HEADER, comments="")
     (tmp_path / "labels.csv").write_text("file,class_id,fault_start,fault_end\n2_a.csv,2,400,500\n")
     run = SimpleNamespace(facts=config_facts(healthy_head=300), path=tmp_path)
     tail, whole = f"2_a_300-{N}.csv", "0_b.csv"
-    found = {r.name: r for r in report_room.read_recordings(run, tmp_path, [tail, whole, "2_a_0-300.csv"])}
+    found = {r.name: r for r in read_recordings(run, tmp_path, [tail, whole, "2_a_0-300.csv"])}
     assert set(found) == {tail, whole, "2_a_0-300.csv"} and found[whole].signal[0, -1] == 1 - N
     assert found[tail].signal[0, 0] == 300 and found[tail].faults == ((100, 200),)
     with pytest.raises(InputError, match="2_a_0-301.csv: no such file"):
-        list(report_room.read_recordings(run, tmp_path, ["2_a_0-301.csv"]))
+        list(read_recordings(run, tmp_path, ["2_a_0-301.csv"]))
 
 
 @pytest.mark.parametrize("values", [[], [np.nan, np.nan], [-1.0, 2.0], [3.0] * 9])
 def test_histograms_of_odd_scores_are_drawn(values):
-    figure = figures_room.figure_histogram(
-        {"healthy": np.array(values), "class 1": np.array([1.0, np.nan])}, threshold=0.5
-    )
-    assert figures_room.png(figure) and len(figure.axes) == 2
+    figure = figure_histogram({"healthy": np.array(values), "class 1": np.array([1.0, np.nan])}, threshold=0.5)
+    assert png(figure) and len(figure.axes) == 2
 
 
 def test_examples_come_from_the_same_motor_and_load():
     def case(name, load, top):
-        return report_room.Case(name, int(name[0]), 50.0, load, np.full(N, name[0] == "2"), score(), top)
+        return Case(name, int(name[0]), 50.0, load, np.full(N, name[0] == "2"), score(), top)
 
     used = []
     cases = (case("0_a", 0.0, 1.0), case("0_b", 99.0, 9.0), case("2_a", 99.0, 1.0))
     m = SimpleNamespace(result={}, cases=cases, raw=None)
-    m.run, m.point = SimpleNamespace(facts={"fs": FS, "channels": ["CH1"], "units": ["A"]}), {"window_s": 0.1}
+    m.run = SimpleNamespace(facts={"fs": FS, "channels": ["CH1"], "units": ["A"]})
+    m.point = replace(POINT, window_s=0.1)
     m.frame = SimpleNamespace(series=("CH1",), series_units=("A",))
     m.drawn = lambda name: used.append(name) or SimpleNamespace(signal=np.ones((1, N)))
-    report_room.windows(m)
+    windows(m)
     assert used == ["0_b", "2_a"]

@@ -1,7 +1,7 @@
 "Pictures, pages and panels; the only wing that draws."
 
 from .figures import Excerpt, figure_channels, figure_curves, figure_histogram, figure_load, figure_windows, png
-from .panel import STATIC, cell_here, link
+from .panel import cell_here, link
 from .threshold import ThresholdPanel, export_point
 from .channels import ChannelPanel, contribution, read_scene
 from .routing import RoutingPanel, load_of, read_routing
@@ -10,7 +10,6 @@ from .report import draw_beat, figure_training, middle, write_report
 from .study import write_study_report
 
 __all__ = [
-    "STATIC",
     "ChannelPanel",
     "Excerpt",
     "LivePanel",

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['NORMAL', 'ANOMALY', 'F_BETA', 'THRESHOLD', 'STYLE', 'WIDTH', 'DPI', 'LINES', 'PRECISION', 'RECALL', 'MAX_LAYERS',
-           'sheet', 'drawable', 'png', 'envelope', 'intervals', 'shade', 'Excerpt', 'figure_windows', 'Trace',
+           'MAX_STEPS', 'sheet', 'drawable', 'class_name', 'png', 'stretches', 'extremes', 'envelope', 'thin',
+           'mean_known', 'coarse', 'evenly', 'intervals', 'shade', 'Excerpt', 'figure_windows', 'Trace',
            'figure_timeline', 'figure_channels', 'figure_histogram', 'percent', 'figure_curves', 'figure_loss',
            'figure_load', 'figure_load_over_time']
 
@@ -27,7 +28,10 @@ from ..data.recording import Recording
 from ..detect.threshold import Sweep, confusion
 
 # %% ../../nbs/view/70_figures.ipynb #style-def
-NORMAL, ANOMALY, F_BETA, THRESHOLD = "#0072B2", "#D55E00", "#009E73", "black"
+NORMAL = "#0072B2"
+ANOMALY = "#D55E00"
+F_BETA = "#009E73"
+THRESHOLD = "black"
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
@@ -64,9 +68,8 @@ def sheet(
     "An empty figure in the lab's style."
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        return figure, figure.subplots(
-            n_rows, n_columns, squeeze=False, sharex=sharex, sharey=sharey, height_ratios=ratios
-        )
+        shape = {"squeeze": False, "sharex": sharex, "sharey": sharey, "height_ratios": ratios}
+        return figure, figure.subplots(n_rows, n_columns, **shape)
 
 
 def drawable(
@@ -75,6 +78,15 @@ def drawable(
     "The text with `?` for each character that the font of the figures lacks."
     known = get_font(findfont("DejaVu Sans")).get_charmap()
     return "".join(c if ord(c) in known else "?" for c in text)
+
+
+def class_name(
+    class_id: int | None,  # 0: healthy; None: nobody said
+) -> str:
+    "A recording's class in words."
+    if class_id is None:
+        return "class unknown"
+    return f"class {class_id}" if class_id else "healthy"
 
 
 def png(
@@ -87,21 +99,77 @@ def png(
     return file.getvalue()
 
 # %% ../../nbs/view/70_figures.ipynb #envelope-def
+def stretches(
+    value: np.ndarray,  # (..., time)
+    width: int,  # samples
+) -> np.ndarray:  # (..., stretch, width)
+    "Even stretches of time; the last one is filled up with NaN."
+    missing = -value.shape[-1] % width
+    padding = [(0, 0)] * (value.ndim - 1) + [(0, missing)]
+    return np.pad(value, padding, constant_values=np.nan).reshape(*value.shape[:-1], -1, width)
+
+
+def extremes(
+    y: np.ndarray,  # (time,), NaN where missing
+    width: int,  # samples of a stretch
+) -> np.ndarray:  # (n,) positions in y, rising
+    "Where the lowest and the highest sample of each stretch are; a stretch without a number keeps one NaN."
+    rows = stretches(y.astype(np.float64), width)
+    gap = np.isnan(rows)
+    lowest = np.where(gap, np.inf, rows).argmin(axis=1)
+    highest = np.where(gap, -np.inf, rows).argmax(axis=1)
+    return np.unique(np.stack([lowest, highest]) + np.arange(len(rows)) * width)
+
+
 def envelope(
     y: np.ndarray,  # (time,), NaN where missing
     *,
     n_bins: int = 700,  # columns of pixels
 ) -> np.ndarray:  # (n,) positions in y, rising; all of them when there are few
-    "Where the lowest and the highest sample of each bin are; a bin without a number keeps one NaN."
+    "The positions that draw the same picture as all of them."
     if len(y) <= 2 * n_bins:
         return np.arange(len(y))
-    width = -(-len(y) // n_bins)
-    rows = np.pad(y.astype(np.float64), (0, -len(y) % width), constant_values=np.nan).reshape(-1, width)
-    gap = np.isnan(rows)
-    found = np.stack([np.where(gap, np.inf, rows).argmin(axis=1), np.where(gap, -np.inf, rows).argmax(axis=1)])
-    return np.unique(found + np.arange(len(rows)) * width)
+    return extremes(y, -(-len(y) // n_bins))
+
+# %% ../../nbs/view/70_figures.ipynb #thin-def
+def thin(
+    signal: np.ndarray,  # (series, time), NaN where missing
+    n: int,  # samples, at most
+) -> np.ndarray:  # (series, time) as it is, or the lowest and highest of even stretches in turn
+    "The signal with its extremes, in few samples."
+    if signal.shape[1] <= n:
+        return signal
+    rows = stretches(signal, -(-signal.shape[1] // (n // 2)))
+    ends = np.fmin.reduce(rows, axis=2), np.fmax.reduce(rows, axis=2)
+    return np.stack(ends, axis=2).reshape(len(signal), -1)
 
 
+def mean_known(
+    value: np.ndarray,  # (..., time)
+) -> np.ndarray:  # (...)
+    "The mean of what is known; NaN where nothing is."
+    known = np.isfinite(value)
+    n = known.sum(axis=-1)
+    total = np.where(known, value, 0).sum(axis=-1, dtype=np.float64)
+    return np.divide(total, n, out=np.full(n.shape, np.nan), where=n > 0)
+
+
+def coarse(
+    value: np.ndarray,  # (series, time)
+    n: int,  # samples, at most
+) -> np.ndarray:  # (series, time / width)
+    "Means of even stretches; NaN where nothing is known."
+    return mean_known(stretches(value.astype(np.float64), -(-value.shape[1] // n)))
+
+
+def evenly(
+    n: int,  # things
+    most: int,  # of them
+) -> np.ndarray:  # positions, rising; the first and the last among them
+    "Which of many things to show, at even distances."
+    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(int))
+
+# %% ../../nbs/view/70_figures.ipynb #shade-def
 def intervals(
     flag: np.ndarray,  # (time,) bool
 ) -> tuple[tuple[int, int], ...]:  # samples, [start, end)
@@ -231,7 +299,8 @@ def _log_if_positive(ax: Axes, values: Iterable[np.ndarray], axis: str) -> None:
     finite = [v for v in finite if len(v)]
     if not finite or min(v.min() for v in finite) <= 0:
         return
-    low, high = min(v.min() for v in finite), max(v.max() for v in finite)
+    low = min(v.min() for v in finite)
+    high = max(v.max() for v in finite)
     if high < 3 * low:
         return
     ax.set(**{f"{axis}scale": "log"})
@@ -248,8 +317,10 @@ def figure_channels(
     mask: Sequence[str],  # channels that take no part
 ) -> Figure:
     "Each channel's signal with its score below it."
-    n, fs = len(recording.channels), recording.fs
-    figure, axes = sheet(2 * n, height=0.7 + 1.25 * n, sharex=True, ratios=(3, 1.4) * n)
+    n = len(recording.channels)
+    fs = recording.fs
+    ratios = np.tile([3, 1.4], n)
+    figure, axes = sheet(2 * n, height=0.7 + 1.25 * n, sharex=True, ratios=ratios)
     finite = channel_score[np.isfinite(channel_score)]
     top = float(finite.max()) if len(finite) else 1.0
     with rc_context(STYLE):
@@ -257,9 +328,8 @@ def figure_channels(
             masked = recording.channels[i] in mask
             _draw_channel(signal, recording, i, "grey" if masked else NORMAL)
             at = envelope(channel_score[i])
-            strip.fill_between(
-                at / fs, channel_score[i][at], color=ANOMALY, linewidth=0.5, label="score of the channel"
-            )
+            look = {"color": ANOMALY, "linewidth": 0.5, "label": "score of the channel"}
+            strip.fill_between(at / fs, channel_score[i][at], **look)
             strip.set_ylim(0, 1.08 * top)
             strip.set_ylabel("score")
             strip.margins(x=0.005)
@@ -291,16 +361,16 @@ def figure_histogram(
     "Histograms of the scores of each class."
     edges = _bins([*groups.values(), np.array([threshold])], n_bins)
     counts = {name: np.histogram(score[np.isfinite(score)], edges)[0] for name, score in groups.items()}
-    healthy, top = next(iter(counts.values())), 2 * max(1, max(c.max() for c in counts.values()))
-    bars = lambda ax, count, look: ax.stairs(np.maximum(count, 0.5), edges, baseline=0.5, fill=True, **look)
+    healthy = next(iter(counts.values()))
+    top = 2 * max(1, max(c.max() for c in counts.values()))
     figure, axes = sheet(len(groups), height=0.55 + 0.85 * len(groups), sharex=True, sharey=True)
     with rc_context(STYLE):
         for ax, (name, score) in zip(axes[:, 0], groups.items()):
             ax.set(yscale="log", ylim=(0.5, top))
             if counts[name] is not healthy:
-                bars(ax, healthy, {"color": NORMAL, "alpha": 0.25})
+                _bars(ax, healthy, edges, color=NORMAL, alpha=0.25)
             colour = NORMAL if name.startswith("healthy") else ANOMALY
-            bars(ax, counts[name], {"color": colour, "alpha": 0.8, "gid": "group"})
+            _bars(ax, counts[name], edges, color=colour, alpha=0.8, gid="group")
             ax.axvline(threshold, color=THRESHOLD, linewidth=1, linestyle="--")
             ax.set_title(drawable(f"{name}: {_share_above(score, threshold)}"))
             ax.yaxis.set_major_formatter("{x:g}")
@@ -308,6 +378,11 @@ def figure_histogram(
         axes[-1, 0].set_xlabel(f"score (dashed: threshold {threshold:.4g})")
         figure.supylabel("samples", fontsize=8.5)
     return figure
+
+
+def _bars(ax: Axes, count: np.ndarray, edges: np.ndarray, **look) -> None:
+    "One histogram on a logarithmic axis: an empty bin stands at its bottom."
+    ax.stairs(np.maximum(count, 0.5), edges, baseline=0.5, fill=True, **look)
 
 
 def _bins(values: Sequence[np.ndarray], n: int) -> np.ndarray:
@@ -323,7 +398,8 @@ def _share_above(score: np.ndarray, threshold: float) -> str:
     "How many samples there are, how many raise an alarm and how many have no score."
     share = confusion(score, np.ones(len(score), bool), threshold).recall
     n_nan = int(np.isnan(score).sum())
-    return f"{len(score):,} samples, {percent(share)} alarmed" + f", {n_nan:,} without a score" * bool(n_nan)
+    without = f", {n_nan:,} without a score" if n_nan else ""
+    return f"{len(score):,} samples, {percent(share)} alarmed{without}"
 
 
 def percent(
@@ -340,7 +416,8 @@ def percent(
 
 # %% ../../nbs/view/70_figures.ipynb #curves-def
 LINES = ("-", "--", ":", "-.")
-PRECISION, RECALL = "#CC79A7", "#56B4E9"
+PRECISION = "#CC79A7"
+RECALL = "#56B4E9"
 
 
 def figure_curves(
@@ -351,7 +428,8 @@ def figure_curves(
 ) -> Figure:
     "Precision, recall and F-beta against the threshold."
     at = _thinned(counts.threshold)
-    tp, fp = counts.tp[at], counts.fp[at]
+    tp = counts.tp[at]
+    fp = counts.fp[at]
     curves = {
         "precision": (tp / (tp + fp), PRECISION),
         "recall": (tp / counts.n_faulty, RECALL),
@@ -374,9 +452,8 @@ def _thinned(value: np.ndarray, n: int = 1500) -> np.ndarray:
     "Positions in rising values: every one, or those nearest to even steps of rank and of value."
     if len(value) <= 2 * n:
         return np.arange(len(value))
-    rank = np.linspace(0, len(value) - 1, n).astype(int)
     step = np.searchsorted(value, np.linspace(value[0], value[-1], n))
-    return np.unique(np.concatenate([rank, step]))
+    return np.union1d(evenly(len(value), n), step)
 
 # %% ../../nbs/view/70_figures.ipynb #loss-def
 def figure_loss(
@@ -392,9 +469,8 @@ def figure_loss(
     panels = {"loss": loss, "learning rate": lr}
     panels |= {"Huber delta": delta} if len(set(delta)) > 1 else {}
     panels |= {"gating balance": balance} if balance is not None else {}
-    figure, axes = sheet(
-        len(panels), height=1.1 + 1.15 * len(panels), sharex=True, ratios=(2, *[1] * (len(panels) - 1))
-    )
+    ratios = [2] + [1] * (len(panels) - 1)
+    figure, axes = sheet(len(panels), height=1.1 + 1.15 * len(panels), sharex=True, ratios=ratios)
     with rc_context(STYLE):
         for ax, (name, values) in zip(axes[:, 0], panels.items()):
             ax.plot(step, values, color=NORMAL, label=name, marker="." if len(step) < 40 else "")
@@ -410,6 +486,7 @@ def figure_loss(
 
 # %% ../../nbs/view/70_figures.ipynb #load-def
 MAX_LAYERS = 12  # drawn over time; of more, evenly spaced ones
+MAX_STEPS = 400  # the same
 
 
 def figure_load(
@@ -426,14 +503,11 @@ def figure_load(
         _load_scale(figure, image, [ax], n_experts)
         for layer, expert in np.ndindex(load.shape) if load.size <= 200 else ():
             colour = "white" if load[layer, expert] < 0.55 * image.get_clim()[1] else "black"
-            ax.text(
-                expert, layer, percent(round(float(load[layer, expert]), 3)), ha="center", va="center", color=colour
-            )
+            share = percent(round(float(load[layer, expert]), 3))
+            ax.text(expert, layer, share, ha="center", va="center", color=colour)
         for layer, expert in np.argwhere(load < dead):
-            frame = (expert - 0.46, layer - 0.46)
-            ax.add_patch(
-                Rectangle(frame, 0.92, 0.92, fill=False, edgecolor=ANOMALY, linewidth=2, hatch="xx", gid="dead")
-            )
+            look = {"fill": False, "edgecolor": ANOMALY, "linewidth": 2, "hatch": "xx", "gid": "dead"}
+            ax.add_patch(Rectangle((expert - 0.46, layer - 0.46), 0.92, 0.92, **look))
         ax.set(xlabel="expert", ylabel="layer", xticks=range(n_experts), yticks=range(0, n_layers, -(-n_layers // 20)))
         ax.spines[:].set_visible(False)
     return figure
@@ -444,10 +518,9 @@ def _load_scale(figure: Figure, image, axes: list[Axes], n_experts: int) -> None
     bar = figure.colorbar(image, ax=axes, label="share of the choices", pad=0.02)
     bar.ax.axhline(1 / n_experts, color="white", linewidth=2.5)
     bar.ax.axhline(1 / n_experts, color="black", linewidth=1, gid="even")
-    bar.set_ticks(
-        [0, 1 / n_experts, image.get_clim()[1]],
-        labels=["0", f"1/E = {percent(1 / n_experts)}", percent(round(image.get_clim()[1], 3))],
-    )
+    top = image.get_clim()[1]
+    labels = ["0", f"1/E = {percent(1 / n_experts)}", percent(round(top, 3))]
+    bar.set_ticks([0, 1 / n_experts, top], labels=labels)
 
 # %% ../../nbs/view/70_figures.ipynb #load-time-def
 def figure_load_over_time(
@@ -456,18 +529,17 @@ def figure_load_over_time(
 ) -> Figure:
     "The load of every expert over the training, one map for each layer."
     _, n_layers, n_experts = load.shape
-    shown = np.unique(np.linspace(0, n_layers - 1, min(n_layers, MAX_LAYERS)).round().astype(int))
+    shown = evenly(n_layers, MAX_LAYERS)
     n_columns = 1 if len(shown) == 1 else 2 if len(shown) <= 4 else 3
     n_rows = -(-len(shown) // n_columns)
     figure, axes = sheet(n_rows, n_columns, height=0.7 + 1.35 * n_rows, sharex=True, sharey=True)
-    thin = np.unique(np.linspace(0, len(step) - 1, min(len(step), 400)).astype(int))
-    edges = _edges(np.asarray(step, float)[thin])
+    kept = evenly(len(step), MAX_STEPS)
+    edges = _edges(np.asarray(step, float)[kept])
+    border = np.arange(n_experts + 1) - 0.5
+    scale = {"cmap": "cividis", "vmin": 0, "vmax": max(2 / n_experts, load.max())}
     with rc_context(STYLE):
         for ax, layer in zip(axes.flat, shown):
-            part = load[thin, layer].T
-            image = ax.pcolormesh(
-                edges, np.arange(n_experts + 1) - 0.5, part, cmap="cividis", vmin=0, vmax=max(2 / n_experts, load.max())
-            )
+            image = ax.pcolormesh(edges, border, load[kept, layer].T, **scale)
             ax.set_title(f"layer {layer}")
         for ax in axes.flat[len(shown) :]:
             ax.remove()

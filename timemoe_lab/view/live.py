@@ -11,7 +11,6 @@ import asyncio
 import json
 import math
 import os
-import shlex
 import threading
 import time
 from collections.abc import Sequence
@@ -24,8 +23,11 @@ from traitlets import Dict, Int
 # %% ../../nbs/view/76_live.ipynb #own-imports
 from ..agent.state import routing_of, state_of, table_columns, table_rows
 from ..files import InputError, format_table
+from ..records import Event
 from ..run.folder import RunFolder
+from .figures import extremes
 from .panel import NOTHING, Panel, bundle, pack, style
+from .threshold import resume_command
 
 # %% ../../nbs/view/76_live.ipynb #tail-def
 class Tail(RunFolder):
@@ -36,36 +38,42 @@ class Tail(RunFolder):
         path: Path | str,  # run folder
     ):
         super().__init__(path)
-        self._file, self._at, self._known = None, 0, []
+        self._begin(None)
+
+    def _begin(self, file: int | None) -> None:
+        "Forgets what was read; `file` is the number of the log that is read from now on."
+        self._file = file
+        self._at = 0  # bytes that were read
+        self._known = []
 
     def events(
         self,
         *kinds: str,  # event names; none: all
-    ) -> list[dict]:
+    ) -> list[Event]:
         "The events so far; a line that isn't whole yet is left for the next time."
         path = self.path / "events.jsonl"
         if not path.is_file():
-            self._file, self._at, self._known = None, 0, []
+            self._begin(None)
             return []
         with open(path, "rb") as file:
             about = os.fstat(file.fileno())
             if about.st_ino != self._file or about.st_size < self._at:
-                self._file, self._at, self._known = about.st_ino, 0, []
+                self._begin(about.st_ino)
             file.seek(self._at)
             fresh = file.read()
         whole = fresh[: fresh.rfind(b"\n") + 1]
         try:
-            self._known += [json.loads(line) for line in whole.splitlines()]
+            self._known += [Event.from_json(json.loads(line)) for line in whole.splitlines()]
         except json.JSONDecodeError as error:
             raise InputError(f"{path}: a line is not JSON ({error}); mend or remove it") from None
         self._at += len(whole)
-        return [e for e in self._known if not kinds or e["event"] in kinds]
+        return [e for e in self._known if not kinds or e.event in kinds]
 
     def signature(self) -> tuple:
         "What changes whenever there is something new to see."
-        names = ("events.jsonl", "requests", "checkpoints")
-        found = [(self.path / name) for name in names]
-        return (self.is_live(), *((p.stat().st_mtime_ns, p.stat().st_size) if p.exists() else None for p in found))
+        paths = [self.path / name for name in ("events.jsonl", "requests", "checkpoints")]
+        stats = [p.stat() if p.exists() else None for p in paths]
+        return (self.is_live(), *(s and (s.st_mtime_ns, s.st_size) for s in stats))
 
 # %% ../../nbs/view/76_live.ipynb #thin-def
 MOST_STEPS = 2000  # that a panel draws
@@ -74,20 +82,19 @@ CURVES = ("loss", "huber", "lr", "delta", "gating_balance")
 
 
 def thin_steps(
-    steps: Sequence[dict],  # step events
+    steps: Sequence[Event],  # step events
     most: int = MOST_STEPS,  # of the result, >= 6
-) -> list[dict]:
+) -> list[Event]:
     "Step events that draw the same curve of the loss, with the first and the last of all."
-    n, width = len(steps), 2
+    n = len(steps)
     if n <= most:
         return list(steps)
+    width = 2
     while 2 * math.ceil(n / width) + 2 > most:
         width *= 2
-    loss = np.array([math.inf if e.get("loss") is None else e["loss"] for e in steps])
-    parts = range(0, n, width)
-    kept = {i + int(part.argmin()) for i in parts for part in (loss[i : i + width],)}
-    kept |= {i + int(part.argmax()) for i in parts for part in (loss[i : i + width],)}
-    return [steps[i] for i in sorted(kept | {0, n - 1})]
+    found = [e.values.get("loss") for e in steps]
+    loss = np.array([math.inf if value is None else value for value in found])
+    return [steps[i] for i in np.union1d(extremes(loss, width), [0, n - 1])]
 
 # %% ../../nbs/view/76_live.ipynb #snapshot-def
 NEAR = 5  # logged steps that the load is the mean of
@@ -97,23 +104,28 @@ def snapshot_of(
     run: RunFolder,
 ) -> tuple[dict, dict[str, np.ndarray]]:  # JSON-ready; float32 curves (step,) by name
     "What a panel shows of a run now."
-    state, steps = asdict(state_of(run)), run.events("step")
+    state = asdict(state_of(run))
+    steps = run.events("step")
+    last = steps[-1].values if steps else {}
     names = ("state", "live", "step", "steps", "loss", "time", "left_s", "device", "knobs", "speed", "next_beat")
     now = {k: state[k] for k in (*names, "pending", "decisions", "warnings")}
-    now |= {k: steps[-1].get(k) if steps else None for k in ("huber", "lr", "aux_weight", "gating_balance")}
+    now |= {k: last.get(k) for k in ("huber", "lr", "aux_weight", "gating_balance")}
     now |= {"beats": beats_of(run), "table": table_of(run), "routing": asdict(routing_of(run, NEAR))}
     kept = thin_steps(steps)
-    curves = {k: np.array([e.get(k) for e in kept], np.float32) for k in CURVES}
-    return now, curves | {"step": np.array([e["step"] for e in kept], np.int32)}
+    curves = {k: np.array([e.values.get(k) for e in kept], np.float32) for k in CURVES}
+    return now, curves | {"step": np.array([e.step for e in kept], np.int32)}
 
 
 def beats_of(
     run: RunFolder,
 ) -> list[dict]:  # "step", "threshold", "f1", "value" (what the rules follow), "signal"
     "The last beats."
-    last = run.events("beat")[-MOST_STEPS:]
-    what = [(e, e.get("signal") or "f1") for e in last]
-    return [{k: e.get(k) for k in ("step", "threshold", "f1")} | {"value": e.get(s), "signal": s} for e, s in what]
+    found = []
+    for e in run.events("beat")[-MOST_STEPS:]:
+        signal = e.values.get("signal") or "f1"
+        known = {"step": e.step, "threshold": e.values.get("threshold"), "f1": e.values.get("f1")}
+        found.append(known | {"value": e.values.get(signal), "signal": signal})
+    return found
 
 
 def table_of(
@@ -130,7 +142,8 @@ def table_of(
 class LivePanel(Panel):
     "What a run does, as it does it; the panel looks, and steers nothing."
 
-    _esm, _css = bundle("live"), style("live")
+    _esm = bundle("live")
+    _css = style("live")
     now = Dict().tag(sync=True)  # see snapshot_of
     _looks = Int(0).tag(sync=True)  # how often the run was looked at
     _stop = _thread = _loop = None
@@ -143,7 +156,10 @@ class LivePanel(Panel):
         key: str | None = None,  # see Panel
     ):
         self.run = None if run is None else Tail(run.path if isinstance(run, RunFolder) else run)
-        self.every_s, self._stop, self._seen, self._reading = every_s, threading.Event(), None, threading.Lock()
+        self.every_s = every_s
+        self._stop = threading.Event()
+        self._seen = None
+        self._reading = threading.Lock()
         super().__init__(_facts_of(self.run, every_s) if self.run else {"absent": NOTHING}, {}, key=key)
         if self.run:
             self._loop = _loop_here()
@@ -188,8 +204,10 @@ class LivePanel(Panel):
 
     def _set(self, now: dict, curves: dict[str, np.ndarray]) -> None:
         "Takes a snapshot over; the threshold follows the newest beat until somebody chooses one."
-        beats, before = now.get("beats", []), self.now.get("beats", [])
-        if beats and self.threshold in (None, *(b["threshold"] for b in before[-1:])):
+        beats = now.get("beats", [])
+        before = self.now.get("beats", [])
+        shown = before[-1]["threshold"] if before else None
+        if beats and self.threshold in (None, shown):
             self.threshold = beats[-1]["threshold"]
         if curves:
             self.arrays = {name: pack(a) for name, a in curves.items()}
@@ -201,8 +219,13 @@ PATIENCE_S = 60  # that a panel follows without being looked at
 
 def _facts_of(run: RunFolder, every_s: float) -> dict:
     "What doesn't change."
-    facts = {"about": run.path.resolve().name, "resume": f"timemoe-lab resume {shlex.quote(str(run.path))}"}
-    return facts | {"goal": run.config.agent.f1_goal, "every_s": every_s, "dense": not run.config.model.n_experts}
+    return {
+        "about": run.path.resolve().name,
+        "resume": resume_command(run),
+        "goal": run.config.agent.f1_goal,
+        "every_s": every_s,
+        "dense": not run.config.model.n_experts,
+    }
 
 
 def _read(panel: LivePanel, *, anew: bool = False) -> tuple[dict, dict] | None:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STATIC', 'IMPORT', 'DECLARED', 'KINDS', 'SHARED', 'NOTHING', 'MOST', 'bundle', 'style', 'pack', 'cell_here', 'Panel',
-           'fragment', 'link', 'pick', 'thin', 'coarse', 'about']
+           'fragment', 'link', 'pick', 'about', 'condition']
 
 # %% ../../nbs/view/72_panel.ipynb #imports
 import base64
@@ -23,6 +23,7 @@ from traitlets import Dict, Float, Int, List, Unicode
 from ..data.recording import Recording
 from ..data.store import Store
 from ..files import InputError, json_ready
+from .figures import class_name
 
 # %% ../../nbs/view/72_panel.ipynb #bundle-def
 STATIC = files("timemoe_lab") / "static"
@@ -119,7 +120,7 @@ class Panel(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         about = self.facts.get("about", "")
-        return f"<{type(self).__name__}{': ' * bool(about)}{about}>"
+        return f"<{type(self).__name__}{': ' if about else ''}{about}>"
 
     def close(self) -> None:
         "Closes the panel here and in the browser, with its links and observers."
@@ -187,15 +188,9 @@ def link(
             first.links.append(made)
             other.links.append(made)
 
-# %% ../../nbs/view/72_panel.ipynb #contribution-def-panel
-def _mean(value: np.ndarray) -> np.ndarray:
-    "The mean (series,) of what is known; NaN where nothing is."
-    known = np.isfinite(value)
-    total = np.where(known, value, 0).sum(axis=1, dtype=np.float64)
-    return np.divide(total, known.sum(axis=1), out=np.full(len(value), np.nan), where=known.any(axis=1))
-
-# %% ../../nbs/view/72_panel.ipynb #scene-def-panel
+# %% ../../nbs/view/72_panel.ipynb #pick-def
 NOTHING = "No run yet; make one with `timemoe-lab train STORE --out RUN`"
+MOST = 200_000  # samples of a channel that are sent
 
 
 def pick(
@@ -208,45 +203,19 @@ def pick(
         e = store.entries[i]
         groups.setdefault((e.class_id, e.supply_hz, e.load_pct), []).append(i)
     turns = sorted((turn, -(key[0] or 0), i) for key, found in groups.items() for turn, i in enumerate(found))
-    return [store.recording(i) for _, _, i in sorted(turns[:n], key=lambda t: t[2])]
-
-# %% ../../nbs/view/72_panel.ipynb #thin-def
-MOST = 200_000  # samples of a channel that are sent
+    return [store.recording(i) for i in sorted(i for _, _, i in turns[:n])]
 
 
-def thin(
-    signal: np.ndarray,  # (series, time), NaN where missing
-    n: int = MOST,  # samples, at most
-) -> np.ndarray:  # (series, time) as it is, or the lowest and highest of even stretches in turn
-    "The signal with its extremes, in few samples."
-    if signal.shape[1] <= n:
-        return signal
-    width = -(-signal.shape[1] // (n // 2))
-    padded = np.pad(signal, ((0, 0), (0, -signal.shape[1] % width)), constant_values=np.nan)
-    rows = padded.reshape(len(signal), -1, width)
-    return np.stack([np.fmin.reduce(rows, axis=2), np.fmax.reduce(rows, axis=2)], axis=2).reshape(len(signal), -1)
-
-
-def coarse(
-    value: np.ndarray,  # (series, time)
-    n: int,  # samples, at most
-) -> np.ndarray:  # (series, time / width)
-    "Means of even stretches; NaN where nothing is known."
-    width = -(-value.shape[1] // n)
-    padded = np.pad(value.astype(np.float64), ((0, 0), (0, -value.shape[1] % width)), constant_values=np.nan)
-    return _mean(padded.reshape(-1, width)).reshape(len(value), -1)
-
-# %% ../../nbs/view/72_panel.ipynb #payload-def-panel
 def about(
     recording: Recording,
 ) -> str:
     "Class and condition in words."
-    kind = (
-        "class unknown"
-        if recording.class_id is None
-        else f"class {recording.class_id}"
-        if recording.class_id
-        else "healthy"
-    )
-    at = [f"{v:g} {unit}" for v, unit in ((recording.supply_hz, "Hz"), (recording.load_pct, "%")) if v is not None]
-    return ", ".join([kind, *at])
+    return ", ".join(filter(None, (class_name(recording.class_id), condition(recording))))
+
+
+def condition(
+    recording: Recording,
+) -> str:  # such as "60 Hz, 100 %"; "" where nobody said
+    "Supply frequency and load in words."
+    known = [(recording.supply_hz, "Hz"), (recording.load_pct, "%")]
+    return ", ".join(f"{value:g} {unit}" for value, unit in known if value is not None)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -19,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from ..agent.tune import study_facts
 from ..files import atomic_path
 from .figures import ANOMALY, NORMAL, STYLE, drawable, sheet
-from .page import number, page, paragraph, picture, table
+from .page import Section, box, number, page, paragraph, picture, table, together
 
 # %% ../../nbs/view/78_study.ipynb #figures-def
 STATES = {"complete": ("o", NORMAL), "pruned": ("x", "grey"), "fail": ("v", ANOMALY)}  # marker and colour of a trial
@@ -96,21 +97,22 @@ def study_page(
     facts: dict,  # see tune.study_facts
 ) -> str:  # HTML
     "The report of a study."
-    rows, metric = facts["history"], WORDS[facts["metric"]]
-    sections = [("verdict", "", _study_verdict(facts, metric)), ("trials", "Trials", _study_trials(facts, metric))]
+    rows = facts["history"]
+    metric = WORDS[facts["metric"]]
+    sections = [Section("verdict", "", _study_verdict(facts, metric))]
+    sections.append(Section("trials", "Trials", _study_trials(facts, metric)))
     drawn = picture(
         figure_history(rows, metric=metric),
         alt="Value of each trial, the best so far, and the metric at every beat",
         caption="A cross is a trial that was stopped because it lagged behind; the first trial is the default.",
     )
-    sections.append(("history", "History", drawn))
+    sections.append(Section("history", "History", drawn))
     if any(part["x"] for part in facts["slices"].values()):
         caption = "Each point is a trial; trials differ in all knobs at once."
-        shown = picture(
-            figure_slices(facts["slices"], metric=metric), alt="The metric against each knob", caption=caption
-        )
-        sections.append(("slices", "Slices", shown))
-    sections.append(("importance", "Importance", _study_importance(facts)))
+        figure = figure_slices(facts["slices"], metric=metric)
+        shown = picture(figure, alt="The metric against each knob", caption=caption)
+        sections.append(Section("slices", "Slices", shown))
+    sections.append(Section("importance", "Importance", _study_importance(facts)))
     return page(f"Study {facts['name']}", sections)
 
 
@@ -126,7 +128,7 @@ def write_study_report(
     return path
 
 # %% ../../nbs/view/78_study.ipynb #page-parts
-def _study_verdict(facts: dict, metric: str) -> str:
+def _study_verdict(facts: dict, metric: str) -> Markup:
     "What came out, and what it rests on."
     best = (facts["best"] or {}).get("evidence")
     told = f"Judged by {metric}: {facts['metric_is']}. The test split was not read."
@@ -135,7 +137,7 @@ def _study_verdict(facts: dict, metric: str) -> str:
     head = f"Trial {best['trial']}, {metric} {best['value']:.4f}: {best['verdict']}."
     lines = [f"{best['why'][:1].upper()}{best['why'][1:]}.", told]
     lines.append("Train with it: `timemoe-lab train STORE --out RUN --config best.json`")
-    html = f'<div class="box">{paragraph(head, "lead")}{"".join(map(paragraph, lines))}</div>'
+    html = box(paragraph(head, "lead"), *map(paragraph, lines))
     if "best" not in best:
         return html
     seeds = zip(facts["seeds"], best["best"], best["default"])
@@ -143,30 +145,29 @@ def _study_verdict(facts: dict, metric: str) -> str:
     return html + table("From seeds that the search had not seen", ["Seed", "Best set", "Default"], cells)
 
 
-def _study_trials(facts: dict, metric: str) -> str:
+def _study_trials(facts: dict, metric: str) -> Markup:
     "A row for each trial; what rested, and why."
-    space, beta = facts["space"], f"f{facts['config']['score']['f_beta']:g}"
-    rows = [
-        [str(r["trial"]), r["state"], number(r["value"], ".4f"), number(r.get("f1"), ".3f"), number(r.get(beta), ".3f")]
-        + [number(r["params"].get(name), ".4g") for name in space]
-        for r in facts["history"]
-    ]
-    best = (facts["best"] or {"evidence": {"trial": None}})["evidence"]["trial"]
-    here = next((i for i, r in enumerate(facts["history"]) if r["trial"] == best), None)
-    html = table(
-        "All trials; the best one is marked", ["Trial", "State", metric, "F1", beta.upper(), *space], rows, here=here
-    )
-    html += "".join(paragraph(f"Trial {r['trial']} failed: {r['why']}") for r in facts["history"] if "why" in r)
-    return html + "".join(paragraph(f"`{name}` was not searched: {why}.") for name, why in facts["rests"].items())
+    trials = facts["history"]
+    space = facts["space"]
+    beta = f"f{facts['config']['score']['f_beta']:g}"
+    columns = ["Trial", "State", metric, "F1", beta.upper(), *space]
+    rows = []
+    for r in trials:
+        measured = [number(r["value"], ".4f"), number(r.get("f1"), ".3f"), number(r.get(beta), ".3f")]
+        knobs = [number(r["params"].get(name), ".4g") for name in space]
+        rows.append([str(r["trial"]), r["state"], *measured, *knobs])
+    best = facts["best"]["evidence"]["trial"] if facts["best"] else None
+    here = next((i for i, r in enumerate(trials) if r["trial"] == best), None)
+    failed = [paragraph(f"Trial {r['trial']} failed: {r['why']}") for r in trials if "why" in r]
+    rested = [paragraph(f"`{name}` was not searched: {why}.") for name, why in facts["rests"].items()]
+    return together(table("All trials; the best one is marked", columns, rows, here=here), *failed, *rested)
 
 
-def _study_importance(facts: dict) -> str:
+def _study_importance(facts: dict) -> Markup:
     "The picture, or why there is none."
     if not facts["importance"]:
-        return paragraph(
-            "Too few finished trials to say which knob matters; eight are needed, and that they differ.", "absent"
-        )
-    caption = (
-        "How differently each knob is set in the better trials and in all (PED-ANOVA); with few trials a hint at most."
-    )
+        why = "Too few finished trials to say which knob matters; eight are needed, and that they differ."
+        return paragraph(why, "absent")
+    caption = "How differently each knob is set in the better trials and in all (PED-ANOVA)"
+    caption += "; with few trials a hint at most."
     return picture(figure_importance(facts["importance"]), alt="A bar for each knob", caption=caption)
