@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from timemoe_lab import panel
+from timemoe_lab.view import panel
 
 ROOT = Path(__file__).parents[1]
 STATIC = sorted((ROOT / "timemoe_lab/static").glob("*"))

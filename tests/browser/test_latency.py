@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from timemoe_lab.panel import ThresholdPanel
+from timemoe_lab.view import ThresholdPanel
 
 from .latency import panel_latency, whole_html
 
