@@ -226,8 +226,8 @@ def bench_store(
     with tempfile.TemporaryDirectory(dir=folder) as place:
         place = Path(place)
         progress("writing stores")
-        many, few = n_recordings, max(2, n_recordings // 10)
-        large, small = (write_store(place / f"{n}", made_up(n, n_samples), where="made up") for n in (many, few))
+        sizes = (n_recordings, max(2, n_recordings // 10))
+        large, small = (write_store(place / f"{n}", made_up(n, n_samples), where="made up") for n in sizes)
         progress("windows")
         ways = {"store": _batches(large, generator), "memmap": _bare_batches(large, generator)}
         took = in_turns(ways | {"small": _batches(small, generator)}, repeats)
