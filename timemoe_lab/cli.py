@@ -41,6 +41,7 @@ from .files import Bar, InputError, UsageError, atomic_path, check_new, format_t
 
 if TYPE_CHECKING:
     from timemoe_lab.agent.heartbeat import Figures
+    from timemoe_lab.detect.evaluation import Evaluation
     from timemoe_lab.detect.scorer import Scorer
     from timemoe_lab.model.plan import Way
     from timemoe_lab.model.timemoe import TimeMoE
@@ -812,7 +813,7 @@ def evaluate_command(options: argparse.Namespace) -> dict:
     skipped = {} if options.skip_bad else None
     rows = choose_rows(options.rows, scorer)
     result = _evaluate(scorer, options.raw, options.fs, skipped=skipped, rows=rows, moved=options.store)
-    return result | {"skipped": skipped or {}, "table": evaluation_table(result)}
+    return result.to_json() | {"skipped": skipped or {}, "table": evaluation_table(result)}
 
 
 def _evaluate(
@@ -823,7 +824,7 @@ def _evaluate(
     skipped: dict[str, str] | None = None,
     rows: tuple[str, ...] | None = None,
     moved: Path | None = None,
-) -> dict:
+) -> "Evaluation":
     "An evaluation with a progress bar."
     from timemoe_lab.detect.evaluate import evaluate
     from timemoe_lab.run.folder import find_store

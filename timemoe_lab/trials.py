@@ -23,6 +23,7 @@ from .data.motor import campaign, simulate
 from .data.readers import labelled, list_files, read_folder
 from .data.recording import Recording, stem_of
 from .detect.evaluate import choose_rows, evaluate
+from .detect.evaluation import Evaluation
 from .detect.scorer import open_scorer
 from .files import InputError, UsageError, format_table
 from .run.folder import start_run
@@ -170,19 +171,19 @@ MEANS = ("roc_auc", "pr_auc", "vus_pr", "hit_rate", "f1", "f0.5", "precision", "
 
 
 def mean_rows(
-    results: Sequence[dict],  # evaluations
+    results: Sequence[Evaluation],
 ) -> list[dict]:  # name and mean of each metric of samples, and on how many runs the row was measured
     "The rows of several evaluations, averaged."
     found = []
-    for name in dict.fromkeys(r["name"] for result in results for r in result["rows"]):
-        rows = [r["point"] for result in results for r in result["rows"] if r["name"] == name]
+    for name in dict.fromkeys(row.name for result in results for row in result.rows):
+        rows = [row.point for result in results for row in result.rows if row.name == name]
         values = {k: [r[k] for r in rows if r.get(k) is not None] for k in MEANS}
         found.append({"name": name, "runs": len(rows)} | {k: float(np.mean(v)) for k, v in values.items() if v})
     return found
 
 
 def trials_table(
-    results: Sequence[dict],  # evaluations
+    results: Sequence[Evaluation],
 ) -> str:
     "The mean over runs of each row, for a terminal."
     columns = {"Row": "name", "Runs": "runs"} | {k.replace("_", " "): f"{k}:.4f" for k in MEANS}

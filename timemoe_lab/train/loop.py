@@ -422,11 +422,11 @@ def _act(training: Training, progress: Progress, beat: Beat) -> tuple[Progress, 
     run = training.run
     step = progress.step
     training.log("beat", step, beat.columns | {"trained_s": round(training.clock.trained_s, 1)})
-    restore = next((d["restore"] for d in beat.decisions if d.get("restore") is not None), None)
+    restore = next((d.restore for d in beat.decisions if d.restore is not None), None)
     for decision in beat.decisions:
-        training.log("decision", step, decision)
-        if decision.get("knob"):
-            progress = turned(progress, decision["knob"], decision["new"])
+        training.log("decision", step, decision.to_json())
+        if decision.knob:
+            progress = turned(progress, decision.knob, decision.new)
     progress, answered = _changed(training, progress)
     progress = _watch(training, replace(progress, beat=beat.columns, restore=restore))
     save_checkpoint(run, training.model, training.optimizer, progress, beat=beat.columns, files=beat.files)
