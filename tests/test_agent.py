@@ -88,7 +88,7 @@ def day(hard_store, tmp_path_factory):
     clock = Hours()
 
     def listen(event):
-        clock.at += 1.0 * (event["event"] == "step")
+        clock.at += 1.0 * (event.event == "step")
 
     assert train(run, hard_store, heartbeat=heartbeat(run, hard_store), on_log=listen, now=clock)
     return run
@@ -164,7 +164,7 @@ def test_a_beat_that_takes_longer_than_its_interval_does_not_pile_up(store, tmp_
         return answers(run)(model, progress)
 
     def listen(event):
-        clock.at += 1.0 * (event["event"] == "step")
+        clock.at += 1.0 * (event.event == "step")
 
     assert train(run, store, heartbeat=slow, on_log=listen, now=clock)
     assert [e.step for e in run.events("beat")] == [3, 6, 9, 12]  # three hours of training each, 20 h of beats
@@ -174,8 +174,8 @@ def test_hours_before_a_stop_count_after_it(store, tmp_path):
     run, clock = start_run(tmp_path / "run", store, recipe(every_steps=None)), Hours()
 
     def listen(event):
-        clock.at += 1.0 * (event["event"] == "step")
-        if event["event"] == "step" and event["step"] == 4:
+        clock.at += 1.0 * (event.event == "step")
+        if event.event == "step" and event.step == 4:
             run.ask("stop", author="a test")
 
     assert not train(run, store, heartbeat=answers(run), on_log=listen, now=clock)
@@ -333,7 +333,7 @@ def test_a_change_that_was_asked_for_comes_at_the_next_beat(store, tmp_path):
     run = start_run(tmp_path / "run", store, recipe())
 
     def listen(event):
-        if event["event"] == "step" and event["step"] == 5:
+        if event.event == "step" and event.step == 5:
             run.ask("change", author="operator: test", values={"delta": 0.7, "aux_weight": 0.05})
 
     assert train(run, store, heartbeat=answers(run, f1=lambda step: 0.99), on_log=listen)
@@ -373,7 +373,7 @@ def test_a_pause_holds_the_steps_and_ends_when_asked(store, tmp_path):
         run.ask("go_on", author="a person")
 
     def listen(event):
-        if event["event"] == "step" and event["step"] == 3:
+        if event.event == "step" and event.step == 3:
             run.ask("pause", author="a person")
             threading.Timer(1.5, later).start()
 
@@ -391,7 +391,7 @@ def test_a_stop_that_was_asked_for_leaves_a_state_to_go_on_from(store, tmp_path)
     run = start_run(tmp_path / "run", store, recipe())
 
     def listen(event):
-        if event["event"] == "step" and event["step"] == 5:
+        if event.event == "step" and event.step == 5:
             run.ask("stop", author="a person")
 
     assert not train(run, store, heartbeat=answers(run), on_log=listen)
@@ -424,7 +424,7 @@ def test_what_is_asked_for_too_late_is_refused_in_the_log(store, tmp_path):
     run = start_run(tmp_path / "run", store, recipe())
 
     def listen(event):
-        if event["event"] == "decision" and event["step"] == 12 and not run.requests():
+        if event.event == "decision" and event.step == 12 and not run.requests():
             run.ask("pause", author="a person")
 
     assert train(run, store, heartbeat=answers(run), on_log=listen)
@@ -436,7 +436,7 @@ def test_a_run_that_people_changed_is_reproduced(hard_store, tmp_path):
     run = start_run(tmp_path / "run", hard_store, recipe())
 
     def listen(event):
-        if event["event"] == "step" and event["step"] == 3:
+        if event.event == "step" and event.step == 3:
             run.ask("change", author="operator: test", values={"head_tilt": 1.5})
 
     assert train(run, hard_store, heartbeat=heartbeat(run, hard_store), on_log=listen)

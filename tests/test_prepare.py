@@ -144,7 +144,7 @@ def test_a_step_that_repaired_something_is_in_the_log(tmp_path, monkeypatch, pre
     monkeypatch.setattr(WindowOrder, "take", spoil)
     run = start_run(tmp_path / "run", prepared, config)
     assert train(run, prepared)
-    assert [(e["step"], e["repaired"]) for e in run.events("step")] == [(1, 0), (3, 1), (4, 0)]
+    assert [(e.step, e.values["repaired"]) for e in run.events("step")] == [(1, 0), (3, 1), (4, 0)]
 
 
 def test_what_is_not_finite_before_the_model_gets_no_score_and_is_counted(monkeypatch):
@@ -274,7 +274,7 @@ def test_scopes_reach_training_and_score(tmp_path, prepared):
         config = replace(tiny(), data=replace(tiny().data, scope=scope), train=replace(tiny().train, steps=3))
         run = start_run(tmp_path / scope, prepared, config)
         assert train(run, prepared)
-        losses[scope] = [e["loss"] for e in run.events("step")]
+        losses[scope] = [e.values["loss"] for e in run.events("step")]
         model = TimeMoE(config.model, seed=0).eval()
         errors[scope] = gather(model, motor(9, gains=(1, 2, 1)), frame=frame_of(run), config=run.config).l1[1].mean()
     assert len({tuple(v) for v in losses.values()}) == 4 and len(set(errors.values())) == 4

@@ -6,7 +6,6 @@
 __all__ = ['BY_RULE', 'ASKED_FOR', 'POINT', 'BY_HAND', 'OF_A_RUN', 'Event', 'Decision', 'Beat', 'Thresholds', 'OperatingPoint']
 
 # %% ../nbs/02_records.ipynb #imports
-from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from .files import SCHEMA, InputError, read_json
 
 # %% ../nbs/02_records.ipynb #event-def
 @dataclass(frozen=True)
-class Event(Mapping):
+class Event:
     "One line of events.jsonl."
 
     event: str  # "data", "step", "epoch", "beat", "decision", "policy", "warning", "end", …
@@ -38,25 +37,9 @@ class Event(Mapping):
             raise InputError(f"an event without {', '.join(missing)}: {str(line)[:80]}")
         return cls(*(line[k] for k in known), {k: v for k, v in line.items() if k not in (*known, "schema")})
 
-    # for modules that still read columns by name
-    def __getitem__(self, name: str):
-        return self.to_json()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.to_json())
-
-    def __len__(self) -> int:
-        return len(self.to_json())
-
-    def __or__(self, other) -> dict:
-        return self.to_json() | dict(other)
-
-    def __ror__(self, other) -> dict:
-        return dict(other) | self.to_json()
-
 # %% ../nbs/02_records.ipynb #decision-def
 @dataclass(frozen=True)
-class Decision(Mapping):
+class Decision:
     "What was changed or asked for, by whom and why."
 
     rule: str  # in words, "f1 < 0.95: delta *= 0.98" or "asked for: change"
@@ -92,22 +75,6 @@ class Decision(Mapping):
             raise InputError(f"a decision without {', '.join(missing)}: {str(columns)[:80]}")
         return cls(**{f.name: columns[f.name] for f in fields(cls) if f.name in columns})
 
-    # for modules that still read columns by name
-    def __getitem__(self, name: str):
-        return self.to_json()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.to_json())
-
-    def __len__(self) -> int:
-        return len(self.to_json())
-
-    def __or__(self, other) -> dict:
-        return self.to_json() | dict(other)
-
-    def __ror__(self, other) -> dict:
-        return dict(other) | self.to_json()
-
 
 BY_RULE = ("name", "rule", "inputs", "knob", "old", "new", "stop", "restore", "author")  # in the order of a line
 ASKED_FOR = ("rule", "old", "new", "request", "author", "outcome", "knob")
@@ -133,7 +100,7 @@ class Thresholds:
 
 # %% ../nbs/02_records.ipynb #point-def
 @dataclass(frozen=True)
-class OperatingPoint(Mapping):
+class OperatingPoint:
     "Where alarms begin (score >= threshold), and why there; None is what a point outside a run doesn't know."
 
     threshold: float  # of a sample's score
@@ -185,16 +152,6 @@ class OperatingPoint(Mapping):
     ) -> "OperatingPoint":
         "The operating point in a file of a run."
         return cls.from_json(read_json(path, need=OF_A_RUN), where=path)
-
-    # for modules that still read columns by name
-    def __getitem__(self, name: str):
-        return self.to_json()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.to_json())
-
-    def __len__(self) -> int:
-        return len(self.to_json())
 
 
 POINT = ("kind", "checkpoint", "profile_sha256", "mode", "comparison", "threshold", "window_threshold", "window_s")

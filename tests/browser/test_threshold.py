@@ -196,8 +196,8 @@ def test_room_21_from_the_picture_to_the_exported_point(open_room, small, tmp_pa
     kept = set(before) - {"threshold", "metric", "split", "confusion", "rows"}
     assert {k: after[k] for k in kept} == {k: before[k] for k in kept}
     assert str(small / "operating_point.json") in room.page.locator(".tm-message").first.inner_text()
-    assert open_scorer(small).point["threshold"] == after["threshold"]
-    assert RunFolder(small).events("decision")[-1]["new"] == after["threshold"]
+    assert open_scorer(small).point.threshold == after["threshold"]
+    assert RunFolder(small).events("decision")[-1].values["new"] == after["threshold"]
 
     cell = room.page.evaluate(
         """Array.from(jupyterapp.shell.currentWidget.content.model.cells)

@@ -135,8 +135,8 @@ def is_coloured(canvas):
 def assert_exported(run, threshold, what):
     "The file says this threshold, and what scores takes it from there."
     point = json.loads((run / "operating_point.json").read_text())
-    assert point["threshold"] == threshold == open_scorer(run).point["threshold"], what
-    assert point["author"] == "panel" and RunFolder(run).events("decision")[-1]["new"] == threshold
+    assert point["threshold"] == threshold == open_scorer(run).point.threshold, what
+    assert point["author"] == "panel" and RunFolder(run).events("decision")[-1].values["new"] == threshold
 
 
 def first_paint(room, beginning):

@@ -735,6 +735,7 @@ def find_recordings(
     *,
     fs: float | None,  # Hz; for files that don't say
     healthy_head: int | None,  # samples; as it was when the recordings got their names
+    mend: str = "bring it back, or name the folder that holds it",  # what to do when one is missing, for the message
 ) -> Iterator[Recording]:  # files by name, then pieces in the order of the folder
     "The labelled recordings of these names; when all others are told, a missing one is an `InputError`."
     raw = Path(raw)
@@ -752,4 +753,4 @@ def find_recordings(
                 left.remove(recording.name)
                 yield recording
     if left:
-        raise InputError(f"{raw / min(left)}: no such file; bring it back, or name the folder that holds it")
+        raise InputError(f"{raw / min(left)}: no such file; {mend}")

@@ -7,7 +7,6 @@ __all__ = ['Measures', 'Interval', 'EVALUATION', 'Intervals', 'Group', 'Row', 'M
            'evaluation_table']
 
 # %% ../../nbs/detect/55_evaluation.ipynb #imports
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,27 +65,8 @@ class Group:
         return cls(**known, recording_recall=whole["recall"], recording_fpr=whole["fpr"])
 
 
-class _ByName(Mapping):
-    "For modules that still read columns by name."
-
-    def __getitem__(self, name: str):
-        return self.to_json()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.to_json())
-
-    def __len__(self) -> int:
-        return len(self.to_json())
-
-    def __or__(self, other) -> dict:
-        return self.to_json() | dict(other)
-
-    def __ror__(self, other) -> dict:
-        return dict(other) | self.to_json()
-
-
 @dataclass(frozen=True)
-class Row(_ByName):
+class Row:
     "One detector at its calibration thresholds."
 
     name: str
@@ -179,7 +159,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Evaluation(_ByName):
+class Evaluation:
     "What a run is worth: the content of evaluation.json."
 
     checkpoint: str

@@ -13,7 +13,7 @@ import csv
 import math
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -26,11 +26,13 @@ from ..agent.heartbeat import Scored
 from ..agent.state import table_columns, table_rows
 from ..config import literal
 from ..data.prepare import Frame, as_series
+from ..data.readers import find_recordings
 from ..data.recording import Recording, conform, stem_of
 from ..detect.controls import BASELINE
+from ..detect.evaluation import Evaluation
 from ..detect.scorer import about_counts, about_mask
 from ..detect.threshold import Points, pool_points, sweep
-from ..files import InputError, atomic_path, read_json
+from ..files import InputError, atomic_path
 from ..model.moe import DEAD_SHARE
 from ..records import Event, OperatingPoint
 from ..run.folder import RunFolder, frame_of
@@ -67,7 +69,7 @@ from timemoe_lab.view.page import (
     together,
     without_script,
 )
-from .threshold import ThresholdPanel, evaluate_command, find_recordings, resume_command
+from .threshold import ThresholdPanel, evaluate_command, resume_command
 
 # %% ../../nbs/view/77_report.ipynb #case-def
 @dataclass(frozen=True)
@@ -96,15 +98,11 @@ def read_recordings(
     "Raw recordings with their labels, of the run's kind."
     facts = run.facts
     kind = {"fs": facts["fs"], "channels": tuple(facts["channels"]), "units": tuple(facts["units"])}
-    left = set(names)
-    for recording in find_recordings(raw, names, fs=facts["fs"], healthy_head=facts.get("healthy_head")):
-        left.remove(recording.name)
+    mend = "the report draws the test recordings: bring it back, or say where they are with: "
+    mend += f"timemoe-lab report {shlex.quote(str(run.path))} --raw FOLDER"
+    how = {"fs": facts["fs"], "healthy_head": facts.get("healthy_head"), "mend": mend}
+    for recording in find_recordings(raw, names, **how):
         yield conform(recording, where=raw, like=f"the run {run.path}", **kind)
-    if left:
-        raise InputError(
-            f"{raw / min(left)}: no such file; the report draws the test recordings: bring it back, or say where they "
-            f"are with: timemoe-lab report {shlex.quote(str(run.path))} --raw FOLDER"
-        )
 
 
 def read_scores(
@@ -145,7 +143,7 @@ class Material:
 
     run: RunFolder
     point: OperatingPoint | None  # None before the first beat
-    result: dict | None  # evaluation.json; None before `evaluate`
+    result: Evaluation | None  # None before `evaluate`
     alarms: dict[str, tuple[float, bool]]  # by file name: recording score, alarm
     cases: tuple[Case, ...]  # the test recordings
     raw: Path | None  # their folder
@@ -158,7 +156,7 @@ class Material:
     @property
     def threshold(self) -> float:
         "Where a sample's alarm began in the evaluation."
-        return self.result["operating_points"][0]["threshold"]
+        return self.result.operating_points[0].threshold
 
     @cached_property
     def frame(self) -> Frame:
@@ -177,7 +175,7 @@ class Material:
     @property
     def margin(self) -> int:
         "Samples next to a fault's edge that are left out."
-        return round(self.result["edge_s"] * self.run.facts["fs"])
+        return round(self.result.edge_s * self.run.facts["fs"])
 
     @cached_property
     def points(self) -> Points:
@@ -203,15 +201,15 @@ def read_material(
     point = OperatingPoint.read(path) if path.is_file() else None
     if point is None or not (run.path / "evaluation.json").is_file():
         return Material(run, point, None, {}, (), None)
-    result = read_json(run.path / "evaluation.json")
-    folder = Path(raw or result["raw"])
+    result = Evaluation.read(run.path / "evaluation.json")
+    folder = Path(raw or result.raw)
     if not folder.is_dir():
         raise InputError(
             f"{folder}: no such folder; the report draws the test recordings: say where they are with: "
             f"timemoe-lab report {shlex.quote(str(run.path))} --raw FOLDER"
         )
     alarms = _read_alarms(run)
-    names = result["splits"]["test"]
+    names = result.splits["test"]
     cases = {
         r.name: read_case(run, r, raw=folder, recording_score=alarms.get(r.name, (math.nan,))[0])
         for r in read_recordings(run, folder, names)
@@ -256,21 +254,21 @@ def _answer(m: Material) -> list[Markup]:
     if m.result is None:
         why = "Not evaluated: no test recording has been scored, so nothing is known of the faults that this run finds."
         return [paragraph(why, "lead"), paragraph(f"To evaluate it: `{evaluate_command(m.run)}`.")]
-    row = next(r for r in m.result["rows"] if r["name"] == m.result["mode"])
-    kinds = {"faulty": row["point"]["recall"], "healthy": row["point"]["fpr"]}
+    row = m.result.row
+    kinds = {"faulty": row.point["recall"], "healthy": row.point["fpr"]}
     parts = [f"{percent(share)} of the {kind} samples" for kind, share in kinds.items() if share is not None]
     lead = [f"Alarms: {' and '.join(parts)}."]
     lead += [f"No sample is {kind}: its share is undefined." for kind, share in kinds.items() if share is None]
-    n = m.result["n_samples"]
-    n_bad = m.result["n_unscored"]
+    n = m.result.n_samples
+    n_bad = m.result.n_unscored
     basis = (
         f"Measured on {len(m.cases)} test recordings ({n / m.run.facts['fs']:.4g} s) that had no part in training or threshold. "
-        f"{percent(m.result['prevalence'])} of the evaluated samples are faulty. "
-        f"Those within {m.result['edge_s'] * 1e3:g} ms of a fault's edge ({percent(m.result['n_ignored'] / n)} of all) "
+        f"{percent(m.result.prevalence)} of the evaluated samples are faulty. "
+        f"Those within {m.result.edge_s * 1e3:g} ms of a fault's edge ({percent(m.result.n_ignored / n)} of all) "
         f"are left out; " + (f"{n_bad:,} have no score and take no part." if n_bad else "every other one has a score.")
     )
-    whole = _recordings_in_words(row["recording"], m.point)
-    said = " ".join([*about_mask(m.result["mask"]), *about_counts(m.result.get("counts", {}))])
+    whole = _recordings_in_words(row.recording, m.point)
+    said = " ".join([*about_mask(m.result.mask), *about_counts(asdict(m.result.counts))])
     parts = [paragraph(" ".join(lead), "lead"), paragraph(basis), paragraph(whole)]
     return [*parts, paragraph(said)] if said else parts
 
@@ -313,9 +311,9 @@ def _failures(m: Material) -> Markup:
     "What is wrong with the run, in a loud box; nothing when all is well."
     if m.result is None:
         return Markup()
-    wrong = [f"{c['name']} (found {number(c['value'], '.4g')})" for c in m.result["checks"] if not c["ok"]]
-    if m.result["checkpoint"] != m.point.checkpoint:
-        stale = f"the evaluation is of {m.result['checkpoint']}, the decision rule of {m.point.checkpoint}"
+    wrong = [f"{c.name} (found {number(c.value, '.4g')})" for c in m.result.checks if not c.ok]
+    if m.result.checkpoint != m.point.checkpoint:
+        stale = f"the evaluation is of {m.result.checkpoint}, the decision rule of {m.point.checkpoint}"
         wrong += [f"{stale}; run {evaluate_command(m.run)}"]
     if not wrong:
         return Markup()
@@ -327,8 +325,8 @@ def _held(m: Material) -> Markup:
     "The self-checks that hold, folded."
     if m.result is None:
         return Markup()
-    checks = m.result["checks"]
-    rows = [[c["name"], number(c["value"], ".4g")] for c in checks if c["ok"]]
+    checks = m.result.checks
+    rows = [[c.name, number(c.value, ".4g")] for c in checks if c.ok]
     inner = table("Self-checks that hold", ["Check", "Found"], rows)
     return fold(f"{len(rows)} of {len(checks)} self-checks hold", inner)
 
@@ -344,40 +342,40 @@ def designs(
         return absent(m, "The designs are compared on test recordings, and none has been scored.")
     keys = {"ROC-AUC": "roc_auc", "PR-AUC": "pr_auc", "F1": "f1", m.beta.upper(): m.beta}
     keys |= {"Precision": "precision", "Recall": "recall", "FPR": "fpr"}
-    here = [r["name"] for r in m.result["rows"]].index(m.result["mode"])
+    here = [row.name for row in m.result.rows].index(m.result.mode)
     window = f"Windows of {m.point.window_s * 1e3:g} ms that are healthy or faulty throughout"
     tables = []
     for level, name in {"point": "Samples", "window": window, "recording": "Whole recordings"}.items():
         rows = []
-        for row in m.result["rows"]:
-            at = row[level]
+        for row in m.result.rows:
+            at = getattr(row, level)
             measured = [number(at[key], ".4f") for key in keys.values()]
-            rows.append([row["name"], *measured, number(at["threshold"], ".4g"), f"{at['n']:,}"])
+            rows.append([row.name, *measured, number(at["threshold"], ".4g"), f"{at['n']:,}"])
         tables.append(table(name, ["Design", *keys, "Threshold", "n"], rows, here=here))
     legend = (
         "Each design stands at its own threshold, chosen the way the decision rule's was; the row in bold is in force. "
         "`lab` is the default design, `spec` the specification's formula, `random` a coin's score, for scale. "
         "A dash is undefined: an area needs both healthy and faulty ones, recall a faulty one, FPR a healthy one."
     )
-    verdicts = [verdict["text"] for verdict in m.result.get("verdicts", [])]
+    verdicts = [verdict.text for verdict in m.result.verdicts]
     told = bullets(verdicts) if verdicts else Markup()
     return together(paragraph(in_words(m.result, m.beta)), told, tables[0], paragraph(legend, "soft"), *tables[1:])
 
 # %% ../../nbs/view/77_report.ipynb #in-words-def
 def in_words(
-    result: dict,  # content of evaluation.json
+    result: Evaluation,
     beta: str,  # key of F-beta, such as "f0.5"
 ) -> str:
     "Whether the design in force is better than the baseline."
-    rows = {r["name"]: r for r in result["rows"]}
-    mode = result["mode"]
+    rows = {row.name: row for row in result.rows}
+    mode = result.mode
     found = {"better than": [], "worse than": [], "level with": []}
     if BASELINE not in rows:
         return f"Without the row {BASELINE} nothing is said of what {mode} is worth."
     for level, name in (("point", "samples"), ("window", "windows")):
         for key, title in ((beta, beta.upper()), ("roc_auc", "ROC-AUC")):
-            a = rows[mode][level][key]
-            b = rows[BASELINE][level][key]
+            a = getattr(result.row, level)[key]
+            b = getattr(rows[BASELINE], level)[key]
             if a is not None and b is not None:
                 word = "level with" if abs(a - b) < LEVEL else "better than" if a > b else "worse than"
                 found[word].append(f"{title} of {name} ({a:.4f} against {b:.4f})")
@@ -387,7 +385,7 @@ def in_words(
     nothing = " On these recordings the model adds nothing to a spectrum and a covariance matrix."
     gain = "" if "better than" in words else nothing
     text = "; ".join(f"{word} it in {parts}" for word, parts in words.items())
-    n = len(result["splits"]["test"])
+    n = len(result.splits["test"])
     fine = f"Differences under {LEVEL} are called level, because {n} recordings support no finer word."
     return f"Against the baseline {BASELINE}, {mode} is {text}.{gain} {fine}"
 
@@ -415,13 +413,13 @@ def _points_table(m: Material) -> Markup:
     counts = ("tp", "fp", "fn", "tn")
     rows = []
     counted = []
-    for p in m.result["operating_points"]:
-        measured = [number(p[k], ".4f") for k in ratios.values()]
-        rows.append([p["name"], p["split"], number(p["threshold"], ".4g"), *measured])
-        counted.append([p["name"], *(f"{p[k]:,}" for k in counts)])
+    for p in m.result.operating_points:
+        measured = [number(p.measures[k], ".4f") for k in ratios.values()]
+        rows.append([p.name, p.split, number(p.threshold, ".4g"), *measured])
+        counted.append([p.name, *(f"{p.measures[k]:,}" for k in counts)])
     columns = ["Point", "<Chosen on", "Threshold", *ratios]
     below = table("Samples behind them", ["Point", *map(str.upper, counts)], counted, here=0)
-    names = " ".join(p["name"] for p in m.result["operating_points"])
+    names = " ".join(p.name for p in m.result.operating_points)
     oracle = "The oracle was chosen on the test recordings themselves: a bound for every honest choice, not a result."
     notes = [
         "All are measured on the test samples; the first is the decision rule.",
@@ -433,7 +431,8 @@ def _points_table(m: Material) -> Markup:
 # %% ../../nbs/view/77_report.ipynb #recordings-def
 def _classes_table(m: Material) -> Markup:
     "Recall of each class."
-    rows = [[c, str(r["n_recordings"]), number(r["recall"], ".4f")] for c, r in m.result["recall_by_class"].items()]
+    groups = m.result.row.recall_by_class
+    rows = [[c, str(g.n_recordings), number(g.recall, ".4f")] for c, g in groups.items()]
     if not rows:
         return paragraph("Recall by class: no test recording has a fault.", "absent")
     return table("Recall of faulty samples by class", ["Class", "Recordings", "Recall"], rows)
@@ -531,7 +530,7 @@ def timeline(
     traces = [Trace(c.title, c.score, intervals(c.label)) for c in shown]
     figure = figure_timeline(traces, fs=m.run.facts["fs"], threshold=threshold)
     lag = f"The score is pooled over {m.point.window_s * 1e3:g} ms, which blurs a fault's edges by as much."
-    pooled = lag if m.result["mode"] == "lab" else ""
+    pooled = lag if m.result.mode == "lab" else ""
     names = ", ".join(c.name for c in shown)
     caption = (
         f"The recording with the median score of each class: {names}. "
@@ -575,7 +574,7 @@ def histogram(
     notes += [] if len(groups["healthy"]) else ["No test sample is healthy."]
     known = m.points.score[np.isfinite(m.points.score)]
     notes += ["The score is constant: it tells nothing apart."] if len(known) and np.ptp(known) == 0 else []
-    n_bad = m.result["n_unscored"]
+    n_bad = m.result.n_unscored
     said = f"{n_bad:,} samples have no score (NaN) and take no part." if n_bad else "Every sample has a score."
     caption = " ".join(["Evaluated samples by class; pale blue: the healthy ones, for comparison.", *notes, said])
     alt = f"Histograms of scores of {', '.join(groups)}, threshold {threshold:.4g}"
@@ -595,10 +594,10 @@ def curves(
             f"No scored test sample is {kind}: precision and recall against the threshold are undefined or say nothing."
         )
         return paragraph(f"{why} Evaluate on recordings of both kinds.", "absent")
-    marks = {p["name"]: p["threshold"] for p in m.result["operating_points"]}
+    marks = {p.name: p.threshold for p in m.result.operating_points}
     figure = figure_curves(counts, beta=m.run.config.score.f_beta, marks=marks)
     told = ", ".join(f"{name} {value:.4g}" for name, value in marks.items())
-    share = percent(m.result["prevalence"])
+    share = percent(m.result.prevalence)
     caption = f"On test samples, {share} of them faulty; where faults are rarer, precision is lower. Marked: {told}."
     return picture(figure, alt=f"Precision, recall and F-beta against the threshold; marked: {told}", caption=caption)
 
@@ -742,7 +741,7 @@ def _splits(m: Material) -> Markup:
         s: [r["name"] for r in m.run.facts["recordings"] if r["split"] == s]
         for s in ("train", "calibration", "validation", "test")
     }
-    dealt |= m.result["splits"] if m.result else {}
+    dealt |= m.result.splits if m.result else {}
     parts = [paragraph("Splits, by recording:")]
     for split, names in dealt.items():
         text = ", ".join(names) or "none"
