@@ -280,7 +280,7 @@ def state_of(
         step=step,
         steps=run.config.train.steps,
         loss=last.get("loss"),
-        trend={name: [e.values[name] for e in near if e.values.get(name) is not None] for name in ("huber", "aux")},
+        trend={name: [e[name] for e in near if e.get(name) is not None] for name in ("huber", "aux")},
         time=_iso(own[-1].time) if own else None,
         left_s=_left(steps, run.config.train.steps) if word == "training" else None,
         device=device_of(run),
