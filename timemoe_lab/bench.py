@@ -266,7 +266,7 @@ def _batch_of(store: Store, generator: np.random.Generator) -> tuple[np.ndarray,
 
 def _batches(store: Store, generator: np.random.Generator) -> Callable[[], Callable[[], np.ndarray]]:
     "Draws a batch, which is then read through the store."
-    _touch(store._flat)
+    _touch(store.flat)
 
     def draw():
         batch = _batch_of(store, generator)

@@ -149,7 +149,7 @@ def detect(
     device: torch.device | str = "cpu",
     rows: str = "all",  # see choose_rows
     progress: Callable[[str], None] = lambda name: None,  # told of each recording
-) -> dict:  # content of evaluation.json
+) -> Evaluation:
     "Store, training, calibration and evaluation of one trial."
     found = iter(trial.recordings())
     config = trial.config

@@ -1,10 +1,6 @@
 "How long the threshold panel takes from a move of the hand to the frame that shows it, in a headless Chromium."
 
 import shutil
-import statistics
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
@@ -51,40 +47,3 @@ def follow(
     if len(told) < 0.95 * moves:
         raise RuntimeError(f"the labels followed {len(told)} of {moves} moves")
     return told, painted
-
-
-def panel_latency(
-    panels: Sequence,  # ThresholdPanels, drawn below one another in one page with all of their samples
-    *,
-    moves: int = 60,  # of the mouse over each
-) -> list[tuple[float, float]]:  # ms from a move to the frame after it, by panel: median, largest
-    "How long a frame takes under a dragging hand, without JupyterLab and without a kernel."
-    from playwright.sync_api import sync_playwright  # a package of the tests and of the bench alone
-
-    chromium = find_chromium()
-    if chromium is None:
-        raise RuntimeError("no Chromium: install it (Debian: apt-get install chromium), then run this again")
-    found = []
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        path = Path(folder) / "panels.html"
-        path.write_text('<!DOCTYPE html><meta charset="utf-8">' + "".join(map(whole_html, panels)), encoding="utf-8")
-        browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=QUIET.split())
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.goto(path.as_uri())
-        page.wait_for_function(f"document.querySelectorAll('.tm-panel[data-ready]').length === {len(panels)}")
-        for i in range(len(panels)):
-            canvas = page.locator(".tm-panel").nth(i).locator(".tm-curves canvas")
-            _, painted = follow(page, canvas, moves=moves)
-            found.append((statistics.median(painted), max(painted)))
-        browser.close()
-    return found
-
-
-def whole_html(panel) -> str:
-    "A saved panel that isn't thinned."
-    saved = panel.saved
-    panel.saved = lambda: (panel.facts, panel.arrays)
-    try:
-        return panel.html()
-    finally:
-        panel.saved = saved

@@ -117,7 +117,7 @@ class Blocks:
         n_channels: int,  # of each recording
     ):
         self.series = series
-        self._flat = [self._map(path, number) for number in range(int(series["file"].max()) + 1)]
+        self.flat = [self._map(path, number) for number in range(int(series["file"].max()) + 1)]
         per_recording = series.reshape(-1, n_channels)
         self._file = per_recording["file"][:, 0].astype(np.int64)
         self._n = per_recording["n_samples"][:, 0].astype(np.int64)
@@ -140,7 +140,7 @@ class Blocks:
         first = self._first[number]
         n = self._n[number]
         end = first[-1] + n + -n % BLOCK
-        return self._flat[self._file[number]][first[0] : end].reshape(len(first), -1)[:, :n]
+        return self.flat[self._file[number]][first[0] : end].reshape(len(first), -1)[:, :n]
 
     def window(
         self,
@@ -151,7 +151,7 @@ class Blocks:
     ) -> np.ndarray:  # (length,) float32, mapped from the file
         "One window, without a copy."
         (first,) = self._find(recording, channel, start, length).tolist()
-        return self._flat[self._file[recording]][first : first + length]
+        return self.flat[self._file[recording]][first : first + length]
 
     def windows(
         self,
@@ -169,7 +169,7 @@ class Blocks:
             raise ValueError(f"out of shape {out.shape}: expected {(len(first), length)}")
         file = np.broadcast_to(self._file[np.asarray(recording, np.int64)], len(first)).tolist()
         for row, number, a in zip(out, file, first):
-            row[:] = self._flat[number][a : a + length]
+            row[:] = self.flat[number][a : a + length]
         return out
 
     def _find(self, recording, channel, start, length: int) -> np.ndarray:
