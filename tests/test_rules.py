@@ -155,7 +155,7 @@ def packed_lines(path):
                 yield f"line {node.lineno}: {n} assignments in one; a line each"
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
             sides = ((node.left, node.right), (node.right, node.left))
-            if any(is_text(text) and (is_truth(truth) or isinstance(truth, ast.Name)) for text, truth in sides):
+            if any(is_text(text) and is_truth(truth) for text, truth in sides):
                 yield f"line {node.lineno}: a text or list times a truth; write the condition"
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id[0].isupper():
             if any(isinstance(argument, ast.Starred) for argument in node.args):
@@ -238,7 +238,6 @@ def test_a_wing_hands_on_its_names_and_defines_nothing():
         ("lines = [line] * n_lines()", 0),
         ("line = 'x' * (n > 1)", 1),
         ("line = f'{x}' * bool(x)", 1),
-        ("lines = [line] * shown", 1),
         ("point = Point(*found)", 1),
         ("found = f(*found)", 0),
         ("x = [y for y in (f(x),)]", 1),
@@ -321,8 +320,8 @@ def wrong_cells(number, cells):
             continue
         yield from (f"{where}: {complaint}" for complaint in wide_lines(source(cell)))
         exports = {"export", "exports", "exporti", "exportd"} & set(flags(cell))
-        if exports and len(lines) > (80 if one_class(source(cell)) else 60):
-            yield f"{where}: a definition of {len(lines)} lines; at most 60, or 80 for one class"
+        if exports and len(lines) > (100 if one_class(source(cell)) else 75):
+            yield f"{where}: a definition of {len(lines)} lines; at most 75, or 100 for one class"
         if number >= FIRST_ROOM and (exports or any(re.match(r"(async )?def |class ", line) for line in lines)):
             yield f"{where}: a room defines nothing; that belongs in view"
     yield from wrong_rhythm(cells)
@@ -338,7 +337,7 @@ def wrong_rhythm(cells):
             exported = exported + 1 if "export" in flags(cell) else 0
             if exported == 6:
                 yield f"cell {cell['id']}: the sixth exported cell in a row; an example before it"
-        elif len(source(cell).split()) < 5:
+        elif cell is not cells[0] and len(source(cell).split()) < 5:
             yield f"cell {cell['id']}: markdown of {len(source(cell).split())} words"
 
 
@@ -419,7 +418,7 @@ def test_a_good_notebook_passes(tmp_path):
         (3, code("deadbeef-0123-4567-89ab-cdef01234567", "1"), "words"),
         (3, code("Motor_Def", "1"), "words"),
         (3, code("motor-plot", "1"), "twice"),
-        (3, code("motor-def", "#| export\n" + "x = 1\n" * 60), "at most 60"),
+        (3, code("motor-def", "#| export\n" + "x = 1\n" * 75), "at most 75"),
         (3, code("motor-def", "x = " + "1" * 120), "columns"),
         (4, code("motor-plot", "1", **{"application/vnd.jupyter.widget-view+json": {"model_id": "x"}}), "saved output"),
         (4, code("motor-plot", "1", **{"image/svg+xml": "<svg/>"}), "saved output"),

@@ -339,7 +339,8 @@ class Config:
     agent: AgentConfig = field(default_factory=AgentConfig)
 
     def __post_init__(self):
-        n_heads, n_weights = len(self.model.horizons), len(self.train.head_weights)
+        n_heads = len(self.model.horizons)
+        n_weights = len(self.train.head_weights)
         require(n_heads == n_weights, f"head_weights: {n_weights} numbers for {n_heads} horizons; expected as many")
         longest = max(self.model.horizons)
         require(
