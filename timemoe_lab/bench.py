@@ -780,7 +780,7 @@ def bench_panel(
         rows.append(Drag(n, middle, max(times), middle / rows[0].median_ms if rows else 1.0))
     return rows
 
-
+# %% ../nbs/80_bench.ipynb #drag-def
 def panel_page(
     n: int,  # points
 ) -> str:  # HTML

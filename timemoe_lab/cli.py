@@ -231,6 +231,38 @@ def prepare_command(options: argparse.Namespace) -> dict:
     facts |= {"channels": list(store.channels), "mask": list(store.mask)}
     return facts | {s: sum(e.split == s for e in store.entries) for s in SPLIT_CODES} | _noticed(store)
 
+# %% ../nbs/82_cli.ipynb #simulate-options-def
+def _add_simulate(command: argparse.ArgumentParser) -> None:
+    "The options of simulate."
+    command.add_argument("out", type=Path, metavar="OUT", help="folder to make")
+    command.add_argument("--classes", type=_classes, default=tuple(range(7)), help="fault classes (default: 0-6)")
+    command.add_argument(
+        "--freqs", type=_numbers, default=(30.0, 60.0), help="supply frequencies in Hz (default: 30,60)"
+    )
+    command.add_argument(
+        "--loads", type=_numbers, default=(0.0, 100.0), help="loads in %% of the rated torque (default: 0,100)"
+    )
+    command.add_argument("--reps", type=_count, default=2, help="recordings of each fault and condition (default: 2)")
+    command.add_argument(
+        "--healthy-reps", type=_count, default=12, help="healthy recordings of each condition (default: 12)"
+    )
+    command.add_argument("--seconds", type=_positive, default=10.0, help="length of a recording (default: 10)")
+    command.add_argument("--fs", type=_positive, default=10_000.0, help="sampling rate in Hz (default: 10000)")
+    command.add_argument(
+        "--phases",
+        type=_phases,
+        default=tuple(PHASES),
+        help="phases that a short may be in, drawn for each recording (default: A,B,C)",
+    )
+    command.add_argument("--format", choices=FORMATS, default=FORMATS[0], help=f"of the files (default: {FORMATS[0]})")
+    command.add_argument("--voltages", action="store_true", help="add the phase voltages as channels V1-V3")
+    command.add_argument(
+        "--switched",
+        type=_numbers,
+        metavar="START,END",
+        help="seconds between which the short is switched in (default: always)",
+    )
+
 # %% ../nbs/82_cli.ipynb #noticed-def
 def _noticed(store: Store) -> dict:
     "What a person should know of the recordings of a store."
@@ -343,12 +375,6 @@ def _bench_detect(options: argparse.Namespace) -> dict:
     return {"trials": {k: e.to_json() for k, e in found.items()}, "skipped": skipped, "table": "\n\n".join(tables)}
 
 # %% ../nbs/82_cli.ipynb #bench-parts-def
-def _table(rows: list[dict], columns: dict[str, str]) -> str:
-    "Rows as text."
-
-    return format_table(rows, columns)
-
-
 def _bench_ingest(options: argparse.Namespace) -> tuple:  # numbers, and which keep their bounds
     "The readers on one file."
     from timemoe_lab.bench import INGEST_BOUNDS, bench_ingest, verdicts_of
@@ -414,6 +440,12 @@ def _bench_rows(rows: Sequence, bounds: Sequence) -> tuple[list[dict], list]:
 
     told = verdicts_of(numbers_of(rows), bounds)
     return [{k: v for k, v in asdict(row).items() if v is not None} for row in rows], told
+
+# %% ../nbs/82_cli.ipynb #bench-columns-def
+def _table(rows: list[dict], columns: dict[str, str]) -> str:
+    "Rows as text."
+
+    return format_table(rows, columns)
 
 
 _BENCHES = {
@@ -750,7 +782,13 @@ def reproduce_command(options: argparse.Namespace) -> dict:
     result = asdict(reproduce(run, store, out, device=device))
     columns = {"Measured": "name", "Run": "run:.6g", "Again": "again:.6g", "Agreement": "agreement:.4%"}
     table = format_table(result["metrics"], columns)
-    return {"out": str(out), "table": table, **result, "differs": [asdict(row) for row in differs], "exit": int(result["agreement"] < PROMISE)}
+    return {
+        "out": str(out),
+        "table": table,
+        **result,
+        "differs": [asdict(row) for row in differs],
+        "exit": int(result["agreement"] < PROMISE),
+    }
 
 # %% ../nbs/82_cli.ipynb #score-command-def
 def score_command(options: argparse.Namespace) -> dict:
@@ -1208,35 +1246,3 @@ def _add_prepare(command: argparse.ArgumentParser) -> None:
         help="cut the first N samples off each faulty recording, as a healthy one; its fault must begin later",
     )
     command.add_argument("--workers", type=_count, metavar="N", help="processes that read (default: one per core)")
-
-# %% ../nbs/82_cli.ipynb #simulate-options-def
-def _add_simulate(command: argparse.ArgumentParser) -> None:
-    "The options of simulate."
-    command.add_argument("out", type=Path, metavar="OUT", help="folder to make")
-    command.add_argument("--classes", type=_classes, default=tuple(range(7)), help="fault classes (default: 0-6)")
-    command.add_argument(
-        "--freqs", type=_numbers, default=(30.0, 60.0), help="supply frequencies in Hz (default: 30,60)"
-    )
-    command.add_argument(
-        "--loads", type=_numbers, default=(0.0, 100.0), help="loads in %% of the rated torque (default: 0,100)"
-    )
-    command.add_argument("--reps", type=_count, default=2, help="recordings of each fault and condition (default: 2)")
-    command.add_argument(
-        "--healthy-reps", type=_count, default=12, help="healthy recordings of each condition (default: 12)"
-    )
-    command.add_argument("--seconds", type=_positive, default=10.0, help="length of a recording (default: 10)")
-    command.add_argument("--fs", type=_positive, default=10_000.0, help="sampling rate in Hz (default: 10000)")
-    command.add_argument(
-        "--phases",
-        type=_phases,
-        default=tuple(PHASES),
-        help="phases that a short may be in, drawn for each recording (default: A,B,C)",
-    )
-    command.add_argument("--format", choices=FORMATS, default=FORMATS[0], help=f"of the files (default: {FORMATS[0]})")
-    command.add_argument("--voltages", action="store_true", help="add the phase voltages as channels V1-V3")
-    command.add_argument(
-        "--switched",
-        type=_numbers,
-        metavar="START,END",
-        help="seconds between which the short is switched in (default: always)",
-    )

@@ -124,7 +124,9 @@ class TrainConfig:
     aux_weight: float = 0.02  # of the load-balancing loss, after its warm-up
     aux_pooled: bool = False  # balance the pool of all layers, as published; False: each layer by itself
     aux_warmup: int = 1000  # steps in which aux_weight rises linearly from 0
-    optimizer: str = "adamw"  # "adamw", "adamw8bit" (bitsandbytes, on a GPU) or "adamw_bf16" (pure bf16), see train.step
+    optimizer: str = (
+        "adamw"  # "adamw", "adamw8bit" (bitsandbytes, on a GPU) or "adamw_bf16" (pure bf16), see train.step
+    )
     precision: str = "auto"  # "fp32", "bf16" (autocast), or "auto": bf16 on a GPU that has it, fp32 elsewhere
     tf32: bool = True  # float32 products of a GPU in TF32
     deterministic: bool = False  # the same bytes every time on a GPU too, which takes longer
@@ -165,7 +167,15 @@ class TrainConfig:
         return self.batch * self.accumulation
 
 # %% ../nbs/01_config.ipynb #score-config-def
-PARTS = ("gradient", "latent", "forecast", "routing", "joint", "virtual", "physics")  # of the lab's score, see detect.score
+PARTS = (
+    "gradient",
+    "latent",
+    "forecast",
+    "routing",
+    "joint",
+    "virtual",
+    "physics",
+)  # of the lab's score, see detect.score
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,9 @@ class OperatingPoint:
 
     def to_json(self) -> dict:
         "The content of operating_point.json."
-        known = {f.name: getattr(self, f.name) for f in fields(self)} | {"rows": {k: vars(t) for k, t in self.rows.items()}}
+        known = {f.name: getattr(self, f.name) for f in fields(self)} | {
+            "rows": {k: vars(t) for k, t in self.rows.items()}
+        }
         known |= {"kind": "timemoe_lab operating point", "comparison": ">="}
         found = {name: known[name] for name in POINT if known[name] not in (None, {})}
         if self.checkpoint:
@@ -155,7 +157,16 @@ class OperatingPoint:
 
 
 POINT = ("kind", "checkpoint", "profile_sha256", "mode", "comparison", "threshold", "window_threshold", "window_s")
-POINT += ("recording_threshold", "metric", "split", "confusion", "n_healthy", "promised_recording_fpr", "scores_sha256", "rows")
+POINT += (
+    "recording_threshold",
+    "metric",
+    "split",
+    "confusion",
+    "n_healthy",
+    "promised_recording_fpr",
+    "scores_sha256",
+    "rows",
+)
 BY_HAND = ("author", "beta", "before")
 OF_A_RUN = ("checkpoint", "profile_sha256", "mode", "split", "rows", "validation", "threshold", "window_threshold")
 OF_A_RUN += ("recording_threshold",)

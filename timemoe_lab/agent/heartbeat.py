@@ -218,7 +218,7 @@ def _look(run: RunFolder, store: Store, model: TimeMoE) -> _Look:
     validation = [store.recording(i) for i in store.members("validation")]
     return _Look(run, frame, calibration, score, validation, [score(r) for r in validation])
 
-
+# %% ../../nbs/agent/61_heartbeat.ipynb #heartbeat-columns
 def _measured(look: _Look, store: Store, step: int) -> dict:
     "The columns that are measured at a beat."
     calibration = look.calibration

@@ -161,7 +161,7 @@ def replay(
                 standing |= {decision.knob: decision.new} if decision.knob else {}
     return rows
 
-
+# %% ../../nbs/agent/60_policy.ipynb #replay-parts
 def _moved(event: Event, standing: dict[str, float]) -> list[Replayed]:
     "The knobs that a beat finds elsewhere than the last decisions left them."
     now = {knob: event.values.get(knob) for knob in standing}

@@ -450,7 +450,8 @@ def check_splits(
     if unknown:
         others = f" ({len(unknown)} such files)" if len(unknown) > 1 else ""
         raise InputError(
-            f"{where}: the class of {unknown[0]} is unknown; start its name with <class>_ or list it in labels.csv{others}"
+            f"{where}: the class of {unknown[0]} is unknown; "
+            f"start its name with <class>_ or list it in labels.csv{others}"
         )
     n_healthy = sum(r.class_id == 0 for r in recordings)
     if n_healthy == 0:

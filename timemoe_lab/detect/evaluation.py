@@ -64,7 +64,7 @@ class Group:
         known = {name: content[name] for name in ("recall", "fpr", "n_recordings")}
         return cls(**known, recording_recall=whole["recall"], recording_fpr=whole["fpr"])
 
-
+# %% ../../nbs/detect/55_evaluation.ipynb #row-record-def
 @dataclass(frozen=True)
 class Row:
     "One detector at its calibration thresholds."
@@ -158,6 +158,10 @@ class Check:
     value: float | int | None  # the number behind it
 
 
+EVALUATION += ("n_unscored", "prevalence", "edge_s", "vus_window", "rows", "left_out", "recall_by_class")
+EVALUATION += ("operating_points", "recording_points", "verdicts", "checks", "raw")  # the order in the file
+
+# %% ../../nbs/detect/55_evaluation.ipynb #evaluation-record-def
 @dataclass(frozen=True)
 class Evaluation:
     "What a run is worth: the content of evaluation.json."
@@ -232,8 +236,6 @@ class Evaluation:
 
 
 EVALUATION = ("kind", "checkpoint", "preset", "mode", "mask", "series", "counts", "splits", "n_samples", "n_ignored")
-EVALUATION += ("n_unscored", "prevalence", "edge_s", "vus_window", "rows", "left_out", "recall_by_class")
-EVALUATION += ("operating_points", "recording_points", "verdicts", "checks", "raw")  # the order in the file
 
 # %% ../../nbs/detect/55_evaluation.ipynb #evaluation-table-def
 def evaluation_table(

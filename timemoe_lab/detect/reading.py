@@ -442,7 +442,7 @@ def gather(
         counts=replace(seen.counts, repaired=seen.counts.repaired + n_repaired),
     )
 
-
+# %% ../../nbs/detect/50_reading.ipynb #gather-parts
 def _check_enough(recording: Recording, seen: Normalised, data: DataConfig) -> None:
     "Refuses a recording that leaves nothing to score."
     if not seen.valid.any():

@@ -44,7 +44,7 @@ def bundle(
 
 
 def _needed(name: str, texts: dict[str, str], above: tuple[str, ...]) -> dict[str, str]:
-    "Texts without their imports by name, in the order in which a module may have them; `above` are the importing files."
+    "Texts without their imports by name, in the order in which a module may have them; `above` import it."
     assert name not in above, f"files that import each other: {' -> '.join([*above, name])}"
     if name not in texts:
         text = (STATIC / f"{name}.js").read_text(encoding="utf-8")

@@ -262,7 +262,8 @@ def _answer(m: Material) -> list[Markup]:
     n = m.result.n_samples
     n_bad = m.result.n_unscored
     basis = (
-        f"Measured on {len(m.cases)} test recordings ({n / m.run.facts['fs']:.4g} s) that had no part in training or threshold. "
+        f"Measured on {len(m.cases)} test recordings ({n / m.run.facts['fs']:.4g} s) "
+        f"that had no part in training or threshold. "
         f"{percent(m.result.prevalence)} of the evaluated samples are faulty. "
         f"Those within {m.result.edge_s * 1e3:g} ms of a fault's edge ({percent(m.result.n_ignored / n)} of all) "
         f"are left out; " + (f"{n_bad:,} have no score and take no part." if n_bad else "every other one has a score.")
