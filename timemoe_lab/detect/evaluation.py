@@ -157,10 +157,6 @@ class Check:
     ok: bool
     value: float | int | None  # the number behind it
 
-
-EVALUATION += ("n_unscored", "prevalence", "edge_s", "vus_window", "rows", "left_out", "recall_by_class")
-EVALUATION += ("operating_points", "recording_points", "verdicts", "checks", "raw")  # the order in the file
-
 # %% ../../nbs/detect/55_evaluation.ipynb #evaluation-record-def
 @dataclass(frozen=True)
 class Evaluation:
@@ -236,6 +232,8 @@ class Evaluation:
 
 
 EVALUATION = ("kind", "checkpoint", "preset", "mode", "mask", "series", "counts", "splits", "n_samples", "n_ignored")
+EVALUATION += ("n_unscored", "prevalence", "edge_s", "vus_window", "rows", "left_out", "recall_by_class")
+EVALUATION += ("operating_points", "recording_points", "verdicts", "checks", "raw")  # the order in the file
 
 # %% ../../nbs/detect/55_evaluation.ipynb #evaluation-table-def
 def evaluation_table(
