@@ -66,7 +66,7 @@ def bundle(
 
 
 def _needed(name: str, texts: dict[str, str], above: tuple[str, ...]) -> dict[str, str]:
-    "Texts without their imports by name, in the order in which a module may have them; `above` are the importing files."
+    "Texts without their imports by name, each after those it imports; `above` are the files that import it."
     assert name not in above, f"files that import each other: {' -> '.join([*above, name])}"
     if name not in texts:
         text = (STATIC / f"{name}.js").read_text(encoding="utf-8")
