@@ -121,7 +121,7 @@ function fill(state, panel) {
   state.on("now", refresh);
   state.on("_looks", progress.heard);
   state.on(["layer", "expert", "threshold"], choose);
-  panel.onTheme(scene.redraw);
+  panel.onTheme(() => scene.redraw());
   panel.onClose(watch(state, progress.showAge));
 }
 
