@@ -32,10 +32,10 @@ class Event:
         line: dict,  # as `to_json` gives it
     ) -> "Event":
         "The event of a line."
-        known = ("event", "step", "time")
-        if missing := [name for name in known if name not in line]:
+        values = {name: value for name, value in line.items() if name != "schema"}
+        if missing := [name for name in ("event", "step", "time") if name not in values]:
             raise InputError(f"an event without {', '.join(missing)}: {str(line)[:80]}")
-        return cls(*(line[k] for k in known), {k: v for k, v in line.items() if k not in (*known, "schema")})
+        return cls(event=values.pop("event"), step=values.pop("step"), time=values.pop("time"), values=values)
 
 # %% ../nbs/02_records.ipynb #decision-def
 @dataclass(frozen=True)
