@@ -230,7 +230,7 @@ class Evaluation:
         except (KeyError, TypeError) as error:
             raise InputError(f"{path}: of another version of the lab, or damaged ({error}); evaluate again") from None
 
-
+# %% ../../nbs/detect/55_evaluation.ipynb #evaluation-keys
 EVALUATION = ("kind", "checkpoint", "preset", "mode", "mask", "series", "counts", "splits", "n_samples", "n_ignored")
 EVALUATION += ("n_unscored", "prevalence", "edge_s", "vus_window", "rows", "left_out", "recall_by_class")
 EVALUATION += ("operating_points", "recording_points", "verdicts", "checks", "raw")  # the order in the file
