@@ -17,7 +17,6 @@ from itertools import combinations_with_replacement, product
 
 import numpy as np
 from scipy.signal import firwin, resample_poly
-from sklearn.covariance import LedoitWolf
 
 # %% ../../nbs/data/13_signature.ipynb #own-imports
 from .phases import park, phase_channels
@@ -541,6 +540,8 @@ class Conditional:
         weight: np.ndarray | None = None,  # (m,) what a feature counts in a squared distance; None is 1
     ) -> "Conditional":
         "The profile of some recordings."
+        from sklearn.covariance import LedoitWolf  # takes a second, which no command should wait for
+
         c = np.asarray(conditions, np.float64)
         y = np.asarray(features, np.float64)
         if y.shape[1] % 2:
