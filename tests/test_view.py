@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 
 from timemoe_lab.config import tiny
+from timemoe_lab.data.prepare import Counts
 from timemoe_lab.data.recording import Recording
+from timemoe_lab.detect.evaluation import Check, Evaluation, Group, Intervals, MeasuredPoint, Row
 from timemoe_lab.detect.threshold import sweep
 from timemoe_lab.files import InputError, write_json
 from timemoe_lab.records import Event, OperatingPoint, Thresholds
@@ -56,33 +58,53 @@ def measured(seed, **known):
     return values | {"n": sum(counts.values()), "n_unscored": 0} | known
 
 
-def evaluation(names, raw, **changes):
-    whole = {"tp": 1, "fp": 0, "fn": 0, "tn": 1}
-    rows = [
-        {"name": row, "point": measured(i), "window": measured(10 + i), "recording": measured(20 + i, **whole)}
-        for i, row in enumerate(ROWS)
-    ]
+SURE = Intervals(point={}, recording={}, false_alarms_per_hour=None)
+
+
+def row_of(i, name):
+    group = Group(recall=0.875, fpr=None, n_recordings=1, recording_recall=1.0, recording_fpr=None)
+    return Row(
+        name=name,
+        point=measured(i),
+        window=measured(10 + i),
+        recording=measured(20 + i, tp=1, fp=0, fn=0, tn=1),
+        roc_auc_by_class={},
+        intervals=SURE,
+        recall_by_class={"2": group},
+        by_condition={},
+    )
+
+
+def evaluation(names, raw="raw", **changes):
     named = (("calibration", "calibration"), ("validation F0.5", "validation"), ("oracle F0.5", "test"))
-    points = [{"name": n, "split": s} | measured(30 + i, threshold=4.0 + i) for i, (n, s) in enumerate(named)]
-    checks = [{"name": "weights moved in training", "ok": True, "value": 0.7}]
-    return {
-        "kind": "timemoe_lab evaluation",
-        "checkpoint": "step-000020",
-        "preset": "tiny",
-        "mode": "lab",
-        "mask": ["CH4"],
-        "splits": {"train": ["0_t.csv"], "calibration": ["0_c.csv"], "validation": [], "test": names},
-        "n_samples": N * len(names),
-        "n_ignored": 90,
-        "n_unscored": 0,
-        "prevalence": 0.25,
-        "edge_s": 0.05,
-        "rows": rows,
-        "recall_by_class": {"2": {"recall": 0.875, "n_recordings": 1}},
-        "operating_points": points,
-        "checks": checks,
-        "raw": str(raw),
-    } | changes
+    points = [MeasuredPoint(n, split, measured(30 + i, threshold=4.0 + i)) for i, (n, split) in enumerate(named)]
+    found = Evaluation(
+        checkpoint="step-000020",
+        preset="tiny",
+        mode="lab",
+        mask=("CH4",),
+        series=("CH1",),
+        counts=Counts(),
+        splits={"train": ["0_t.csv"], "calibration": ["0_c.csv"], "validation": [], "test": names},
+        n_samples=N * len(names),
+        n_ignored=90,
+        prevalence=0.25,
+        edge_s=0.05,
+        vus_window=100,
+        rows=tuple(row_of(i, name) for i, name in enumerate(ROWS)),
+        left_out=(),
+        operating_points=tuple(points),
+        recording_points=(),
+        verdicts=(),
+        checks=(Check("weights moved in training", True, 0.7),),
+        raw=str(raw),
+    )
+    return replace(found, **changes)
+
+
+def changed(row, *, levels=("point", "window", "recording"), **measures):
+    "A row with other measures at some levels."
+    return replace(row, **{level: getattr(row, level) | measures for level in levels})
 
 
 POINT = OperatingPoint(
@@ -162,7 +184,7 @@ def build(folder, cases, *, result=None, point=POINT, facts=None, events=None):
     if point:
         write_json(run / "operating_point.json", point.to_json())
     if result is not False:
-        write_json(run / "evaluation.json", evaluation(list(cases), raw, **(result or {})))
+        write_json(run / "evaluation.json", evaluation(list(cases), raw, **(result or {})).to_json())
     return run
 
 
@@ -337,9 +359,9 @@ def test_operating_points_name_their_split_and_the_oracle(usual):
 
 
 def test_the_headline_says_the_main_numbers(make):
-    result = evaluation(list(two_classes()), "raw")
-    result["rows"][0]["point"] |= {"recall": 0.997, "fpr": 0.0016}
-    text = report(make(two_classes(), result={"rows": result["rows"]})).text["headline"]
+    first, *others = evaluation([]).rows
+    rows = (changed(first, levels=("point",), recall=0.997, fpr=0.0016), *others)
+    text = report(make(two_classes(), result={"rows": rows})).text["headline"]
     assert "99.7 % of the faulty samples and 0.16 % of the healthy samples" in text
     assert "1 of 1 with a fault raised an alarm; 0 of 1 healthy ones did" in text and "at most 25 %" in text
     assert "4 or more" in text and "largest 0.99 quantile" in text and "2 test" in text
@@ -347,11 +369,10 @@ def test_the_headline_says_the_main_numbers(make):
 
 @pytest.mark.parametrize("gap, said", [(0.1, "better than it"), (-0.1, "worse than it"), (0.001, "level with it")])
 def test_the_baseline_is_compared_in_words(gap, said):
-    result = evaluation(["a"], "raw")
-    for level in ("point", "window"):
-        for key in ("f0.5", "roc_auc"):
-            result["rows"][0][level][key], result["rows"][2][level][key] = 0.5 + gap, 0.5
-    text = in_words(result, "f0.5")
+    rows = list(evaluation([]).rows)
+    for i, value in ((0, 0.5 + gap), (2, 0.5)):
+        rows[i] = changed(rows[i], levels=("point", "window"), **{"f0.5": value, "roc_auc": value})
+    text = in_words(evaluation(["a"], rows=tuple(rows)), "f0.5")
     assert [w for w in ("better than it", "worse than it", "level with it") if w in text] == [said]
     assert ("adds nothing" in text) == (gap < 0.01)
 
@@ -396,14 +417,12 @@ def test_a_run_without_a_beat_says_how_to_go_on(make):
 
 
 def test_healthy_recordings_only_leave_dashes(make):
-    rows = evaluation([], "raw")["rows"]
-    for row in rows:
-        for level in ("point", "window", "recording"):
-            row[level] |= dict.fromkeys(("roc_auc", "pr_auc", "f1", "f0.5", "recall")) | {"tp": 0, "fn": 0}
-    points = [{"name": "calibration", "split": "calibration"} | rows[0]["point"]]
-    result = {"rows": rows, "operating_points": points, "recall_by_class": {}, "prevalence": 0.0}
+    nothing = dict.fromkeys(("roc_auc", "pr_auc", "f1", "f0.5", "recall")) | {"tp": 0, "fn": 0}
+    rows = tuple(replace(changed(row, **nothing), recall_by_class={}) for row in evaluation([]).rows)
+    points = (MeasuredPoint("calibration", "calibration", rows[0].point),)
+    result = {"rows": rows, "operating_points": points, "prevalence": 0.0}
     page = report(make({"0_h.csv": (score(), None), "0_i.csv": (score(seed=3), None)}, result=result))
-    assert page.tables["Samples"][1][1:6] == ["–", "–", "–", "–", f"{rows[0]['point']['precision']:.4f}"]
+    assert page.tables["Samples"][1][1:6] == ["–", "–", "–", "–", f"{rows[0].point['precision']:.4f}"]
     assert "No sample is faulty" in page.text["headline"] and "can't be said" in page.text["designs"]
     assert "no test recording has a fault" in page.text["decisions"] and "No oracle" in page.text["decisions"]
     assert "is faulty" in page.text["curves"] and "curves" not in page.images and "timeline" in page.images
@@ -411,10 +430,8 @@ def test_healthy_recordings_only_leave_dashes(make):
 
 
 def test_faulty_recordings_only_leave_the_false_alarms_undefined(make):
-    rows = evaluation([], "raw")["rows"]
-    for row in rows:
-        for level in ("point", "window", "recording"):
-            row[level] |= dict.fromkeys(("roc_auc", "pr_auc", "fpr")) | {"fp": 0, "tn": 0}
+    nothing = dict.fromkeys(("roc_auc", "pr_auc", "fpr")) | {"fp": 0, "tn": 0}
+    rows = tuple(changed(row, **nothing) for row in evaluation([]).rows)
     page = report(make({"2_a.csv": (score((0, N)), None)}, result={"rows": rows, "prevalence": 1.0}))
     assert "No sample is healthy" in page.text["headline"] and "are not measured" in page.text["headline"]
     assert "No scored test sample is healthy" in page.text["curves"]
@@ -422,7 +439,7 @@ def test_faulty_recordings_only_leave_the_false_alarms_undefined(make):
 
 
 def test_no_validation_split_is_said(make):
-    points = [p for p in evaluation([], "raw")["operating_points"] if p["split"] != "validation"]
+    points = tuple(p for p in evaluation([]).operating_points if p.split != "validation")
     page = report(make(two_classes(), result={"operating_points": points}))
     assert "No validation point" in page.text["decisions"] and len(page.tables["Operating points"]) == 3
 
@@ -435,7 +452,8 @@ def test_a_masked_channel_is_named(usual):
 def test_samples_without_a_score_are_counted(make):
     cases = two_classes()
     cases[NASTY][0][700:720] = np.nan
-    page = report(make(cases, result={"n_unscored": 20}))
+    rows = tuple(changed(row, n_unscored=20) for row in evaluation([]).rows)
+    page = report(make(cases, result={"rows": rows}))
     assert "20 have no score" in page.text["headline"] and "20 samples have no score" in page.text["histogram"]
     rows = next(rows for name, rows in page.tables.items() if name.startswith("Test recordings"))
     assert [r[-1] for r in rows[1:]] == ["0", "20"]
@@ -454,14 +472,14 @@ def test_a_constant_score_is_called_useless(make):
 
 @pytest.mark.parametrize("ok", [True, False])
 def test_a_failed_check_is_loud(make, ok):
-    check = {"name": "every expert takes 1% of the tokens", "ok": ok, "value": 0.0}
-    text = report(make(two_classes(), result={"checks": [check]})).text["headline"]
+    check = Check("every expert takes 1% of the tokens", ok, 0.0)
+    text = report(make(two_classes(), result={"checks": (check,)})).text["headline"]
     assert ("CHECK FAILED: every expert takes 1% of the tokens (found 0)" in text) == (not ok)
 
 
 def test_a_check_without_a_number_shows_a_dash(make):
-    check = {"name": "shuffled labels", "ok": False, "value": None}
-    assert "shuffled labels (found –)" in report(make(two_classes(), result={"checks": [check]})).text["headline"]
+    check = Check("shuffled labels", False, None)
+    assert "shuffled labels (found –)" in report(make(two_classes(), result={"checks": (check,)})).text["headline"]
 
 
 def test_an_evaluation_of_another_checkpoint_is_loud(make):
@@ -621,7 +639,7 @@ def test_examples_come_from_the_same_motor_and_load():
 
     used = []
     cases = (case("0_a", 0.0, 1.0), case("0_b", 99.0, 9.0), case("2_a", 99.0, 1.0))
-    m = SimpleNamespace(result={}, cases=cases, raw=None)
+    m = SimpleNamespace(result=evaluation([]), cases=cases, raw=None)
     m.run = SimpleNamespace(facts={"fs": FS, "channels": ["CH1"], "units": ["A"]})
     m.point = replace(POINT, window_s=0.1)
     m.frame = SimpleNamespace(series=("CH1",), series_units=("A",))
