@@ -137,9 +137,10 @@ def test_a_step_that_repaired_something_is_in_the_log(tmp_path, monkeypatch, pre
     take = WindowOrder.take
 
     def spoil(order, position, n):
-        x, valid, following = take(order, position, n)
-        x[0, 5] = np.nan if position[1] == 2 * n else x[0, 5]  # in the third step
-        return x, valid, following
+        batch = take(order, position, n)
+        if position[1] == 2 * n:  # in the third step
+            batch.windows[0, 5] = np.nan
+        return batch
 
     monkeypatch.setattr(WindowOrder, "take", spoil)
     run = start_run(tmp_path / "run", prepared, config)
@@ -175,8 +176,8 @@ def test_the_log_tells_what_training_data_lacked(tmp_path):
     (event,) = run.events("data")
     names = [store.entries[i].name for i in store.members("train")]
     each = {"missing": 103, "interpolated": 3, "left_out": 100, "zeroed": 0, "repaired": 0}
-    assert event["recordings"] == {name: each for name in names}
-    assert {k: event[k] for k in each} == {k: v * len(names) for k, v in each.items()}
+    assert event.values["recordings"] == {name: each for name in names}
+    assert {k: event.values[k] for k in each} == {k: v * len(names) for k, v in each.items()}
 
 
 # Scales
@@ -561,7 +562,7 @@ def test_seen_recordings_are_known_by_their_samples_as_read(chain):
 def test_a_mask_is_told_in_every_report(chain):
     told = "Masked, so without a part in any number here: CH4."
     assert told in evaluation_table(chain.result)
-    assert all(e["mask"] == ["CH4"] for e in chain.run.events("beat"))
+    assert all(e.values["mask"] == ["CH4"] for e in chain.run.events("beat"))
     scorer = open_scorer(chain.run.path)
     first = replace(chain.recordings[0], signal=chain.recordings[0].signal.copy())
     first.signal[0, 5000:5004] = first.signal[1, 8000:9000] = np.nan

@@ -26,7 +26,7 @@ from timemoe_lab.files import Bar, InputError, UsageError, read_json
 from timemoe_lab.model.device import numerics
 from timemoe_lab.model.moe import load_balancing_loss
 from timemoe_lab.model.timemoe import TimeMoE, read_windows
-from timemoe_lab.records import Beat, Event
+from timemoe_lab.records import Beat, Decision, Event
 from timemoe_lab.run.folder import RunFolder, start_run, step_of
 from timemoe_lab.train.loop import Ahead, train, training_data, warnings_at
 from timemoe_lab.train.step import (
@@ -200,7 +200,7 @@ from pathlib import Path
 import torch
 from timemoe_lab.config import tiny
 from timemoe_lab.data.store import Store
-from timemoe_lab.records import Beat
+from timemoe_lab.records import Beat, Decision
 from timemoe_lab.run.folder import RunFolder, start_run
 from timemoe_lab.train.loop import train
 from timemoe_lab.train.step import Team
@@ -225,7 +225,7 @@ step_room.read_windows = spoilt
 seen = []
 def heartbeat(model, progress):
     seen.append(progress.step)
-    change = {"rule": "for a test", "knob": "delta", "old": progress.delta, "new": 0.5, "author": "agent"}
+    change = Decision("for a test", "agent", knob="delta", old=progress.delta, new=0.5)
     return Beat({}, (change,))
 assert train(RunFolder(made), store, heartbeat=heartbeat)
 Path(f"beats{team.rank}").write_text(str(seen))
@@ -741,8 +741,8 @@ def test_beats_by_the_hour_are_repeated_at_their_steps(store, tmp_path):
                 clock.hours += 3.1
 
         def answer(model, progress):
-            change = {"rule": "a test", "knob": "delta", "old": progress.delta, "author": "agent"}
-            return Beat({}, (change | {"new": deltas.get(progress.step, 0.1)},))
+            new = deltas.get(progress.step, 0.1)
+            return Beat({}, (Decision("a test", "agent", knob="delta", old=progress.delta, new=new),))
 
         assert train(run, store, heartbeat=answer, on_log=listen, now=clock, like=like)
         return [e.step for e in run.events("beat")]

@@ -158,8 +158,7 @@ def beat(
         "operating_point.json": pack_json(point.to_json()),
         "beat.npz": pack_beat(found),
     }
-    decisions = decisions_at(run, step, columns, like)
-    return Beat(columns, decisions, files, stop=any(d.stop for d in decisions))
+    return Beat(columns, decisions_at(run, step, columns, like), files)
 
 
 def heartbeat(

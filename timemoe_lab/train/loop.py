@@ -432,7 +432,7 @@ def _act(training: Training, progress: Progress, beat: Beat) -> tuple[Progress, 
     save_checkpoint(run, training.model, training.optimizer, progress, beat=beat.columns, files=beat.files)
     for request in answered:
         run.close(request)
-    return progress, beat.stop
+    return progress, beat.stop or any(d.stop for d in beat.decisions)
 
 # %% ../../nbs/train/41_loop.ipynb #changed-def
 def _changed(training: Training, progress: Progress) -> tuple[Progress, list[dict]]:
