@@ -72,7 +72,7 @@ def wait(room, script):
 
 
 def test_the_room_by_mouse_and_keys(open_room, scene):
-    room = open_room("23_channels", height=1500)
+    room = open_room("93_channels", height=1500)
     room.run_all()
     panel = room.panel()
     panel.wait_for()

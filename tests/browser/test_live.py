@@ -90,7 +90,7 @@ def number_of(room, start):
 
 
 def test_the_room_follows_a_training_that_nothing_here_stops(open_room, trainings):
-    room = open_room("24_live", height=1700)
+    room = open_room("94_live", height=1700)
     room.run_all()
     run = RunFolder(room.kernel("print(run.path)").strip())
     trainings.append(run)

@@ -58,7 +58,7 @@ def sweep(room, canvas, start, end, y=0.6):
 
 
 def test_the_room_by_mouse_and_keys(open_room, tracks):
-    room = open_room("22_routing", height=1600)
+    room = open_room("92_routing", height=1600)
     room.run_all()
     panel = room.panel()
     panel.wait_for()

@@ -172,8 +172,8 @@ def test_a_million_points_follow_a_hand(open_room, million, record_property):
     assert many <= 3 * few
 
 
-def test_room_21_from_the_picture_to_the_exported_point(open_room, small, tmp_path):
-    room = open_room("21_threshold")
+def test_room_91_from_the_picture_to_the_exported_point(open_room, small, tmp_path):
+    room = open_room("91_threshold")
     room.page.evaluate(
         """path => { const cell = Array.from(jupyterapp.shell.currentWidget.content.model.cells)
                        .find(c => c.sharedModel.source.startsWith("RUN = None"));

@@ -35,7 +35,7 @@ def open_walk(open_room, lab, out):
         sample.parent.mkdir(exist_ok=True)
         if not sample.exists():
             sample.symlink_to(ROOT / "data" / "sample")
-        room = open_room("20_walkthrough", **how)
+        room = open_room("90_walkthrough", **how)
         script = f"""out => {{ const cell = {CELLS}.find(c => c.sharedModel.source.includes("OUT = Path(mkdtemp())"));
             cell.sharedModel.source = cell.sharedModel.source.replace("Path(mkdtemp())", `Path("${{out}}")`); }}"""
         room.page.evaluate(script, str(out))
