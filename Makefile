@@ -30,7 +30,7 @@ export: .venv/dev.stamp
 	$(BIN)/nbdev-clean
 
 lab: .venv/dev.stamp
-	$(BIN)/jupyter-lab --ip=127.0.0.1 $(LAB_FLAGS) nbs
+	$(BIN)/jupyter-lab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/nbs $(LAB_FLAGS)
 
 # `unfinished` stands while an install runs; where one was interrupted, .venv is made anew.
 .venv/lab.stamp: settings.ini setup.py constraints.txt

@@ -278,6 +278,7 @@ def open_room(lab, browser, rooms, request):
     def open_room(name="room", *, cells=None, width=1400, height=1000, dark=False):
         path = lab.folder / f"{Path(name).stem}-{secrets.token_hex(4)}.ipynb"
         if cells is None:
+            shutil.copytree(ROOT / "docs", lab.folder / "docs", dirs_exist_ok=True)  # the pictures that rooms show
             shutil.copy(name if Path(name).is_file() else ROOT / "nbs" / f"{name}.ipynb", path)
         else:
             book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
