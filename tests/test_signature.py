@@ -14,7 +14,6 @@ from timemoe_lab.data.signature import (
     Conditional,
     choose,
     exponents,
-    leave_one_out,
     look,
     read_signature,
     side_channels,
@@ -386,16 +385,6 @@ def test_the_degree_is_what_the_data_need_and_their_number_allows(n, kind, size)
     clean = {"flat": np.zeros(n), "line": 3 * x[:, 0], "bowl": 3 * x[:, 0] + 2 * x[:, 1] ** 2}[kind]
     power = choose(x, clean[:, None] + 0.3 * rng.normal(size=(n, 2)))
     assert len(power) == size or (n < 60 and len(power) <= size)
-
-
-def test_leave_one_out_is_a_refit_without_each():
-    condition, feature = drawn(24)
-    want = []
-    for i in range(24):
-        others = np.arange(24) != i
-        want.append(Conditional.fit(condition[others], feature[others]).distance(condition[i], feature[i]))
-    assert np.allclose(leave_one_out(condition, feature), want, rtol=1e-12)
-    assert np.mean(want) > Conditional.fit(condition, feature).distance(condition, feature).mean()
 
 
 def test_a_recordings_own_distance_does_not_depend_on_the_others_scored_with_it():

@@ -811,8 +811,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'timemoe_lab/data/signature.py'),
                                             'timemoe_lab.data.signature.exponents': ( 'data/signature.html#exponents',
                                                                                       'timemoe_lab/data/signature.py'),
-                                            'timemoe_lab.data.signature.leave_one_out': ( 'data/signature.html#leave_one_out',
-                                                                                          'timemoe_lab/data/signature.py'),
                                             'timemoe_lab.data.signature.lines': ( 'data/signature.html#lines',
                                                                                   'timemoe_lab/data/signature.py'),
                                             'timemoe_lab.data.signature.look': ( 'data/signature.html#look',

@@ -6,7 +6,7 @@
 __all__ = ['RATE_HZ', 'SHORTEST_S', 'SUPPLY_HZ', 'HARMONICS', 'SIDES_OF', 'TURNS', 'ORDERS', 'BINS', 'PERIODS', 'SMEARED', 'WEAK',
            'OPERATING', 'DEGREES', 'Sight', 'side_channels', 'look', 'supply_line', 'steadied', 'slip_of', 'Line',
            'lines', 'Spectrum', 'spectrum', 'vector_of', 'negative_sequence', 'Signature', 'read_signature',
-           'exponents', 'choose', 'Conditional', 'leave_one_out']
+           'exponents', 'choose', 'Conditional']
 
 # %% ../../nbs/data/13_signature.ipynb #imports
 import math
@@ -586,15 +586,3 @@ class Conditional:
         "Mahalanobis distance of recordings to the healthy ones, given their condition."
         rest = self.rest(condition, feature)
         return np.sqrt(np.einsum("...i,ij,...j->...", rest, self.precision, rest))
-
-# %% ../../nbs/data/13_signature.ipynb #loo-def
-def leave_one_out(
-    conditions: np.ndarray,  # (n, c)
-    features: np.ndarray,  # (n, m)
-    *,
-    weight: np.ndarray | None = None,  # (m,) as in Conditional.fit
-) -> np.ndarray:  # (n,) distance of each recording to the profile of the others
-    "Distances of healthy recordings that no profile has seen."
-    keep = ~np.eye(len(conditions), dtype=bool)
-    fits = [Conditional.fit(conditions[others], features[others], weight=weight) for others in keep]
-    return np.array([f.distance(c, y) for f, c, y in zip(fits, conditions, features)])
