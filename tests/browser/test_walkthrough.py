@@ -111,7 +111,7 @@ def test_the_walk_ends_in_an_operating_point(open_walk, out, record_property):
     room.let_go()
 
     moved = thresholds(room)[0]
-    room.run_cell(cell_of(room, "told = export_point"))
+    room.run_cell(cell_of(room, "point = export_point"))
     assert_exported(out / "run", moved, "panel's cell")
     room.panel(LINE).locator(".tm-curves canvas").focus()
     for key in ("]", "]", "e"):
