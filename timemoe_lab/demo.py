@@ -6,6 +6,7 @@
 __all__ = ['DEMO_CAMPAIGN', 'small_run', 'small_training']
 
 # %% ../nbs/81_demo.ipynb #imports
+import hashlib
 import io
 import os
 import shutil
@@ -36,7 +37,8 @@ def small_run(
 ) -> RunFolder:
     "A tiny run on the repository's sample, evaluated; made when it isn't there."
     sample = _sample()
-    out = Path(cache or _home()) / f"small-{code_hash()[:12]}"
+    key = hashlib.sha256(f"{code_hash()} {sample}".encode()).hexdigest()  # a run knows where its recordings are
+    out = Path(cache or _home()) / f"small-{key[:12]}"
     _forget(out.parent, "small-*", days=7)  # of code that has changed since
     with turn(out / ".making"):  # rooms that run side by side make one
         if not (out / "run" / "evaluation.json").is_file():
