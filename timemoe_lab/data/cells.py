@@ -210,7 +210,7 @@ def is_stamp(
 ) -> str:  # "date", "clock", "stamp" (both), or ""
     "What of a moment in time a cell holds."
     match = _STAMP.fullmatch(text)
-    if not match or not text.strip():
+    if not match or not (match["date"] or match["clock"]):
         return ""
     if match["date"] and not day_number(match["date"]):
         return ""
