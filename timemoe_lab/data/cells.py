@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UNITS', 'SECONDS', 'TIME_NAMES', 'MISSING', 'OVER_RANGE', 'STAMP', 'plain', 'known_unit', 'name_and_unit',
-           'time_unit', 'Numerals', 'numerals_of', 'is_stamp', 'day_number', 'clock_seconds']
+           'time_unit', 'Numerals', 'numerals_of', 'is_stamp', 'day_number']
 
 # %% ../../nbs/data/05_cells.ipynb #imports
 import re
@@ -131,6 +131,11 @@ class Numerals:
     decimal: str = "."
     thousands: str = ""  # "", or the sign between groups of three digits
 
+    @property
+    def pattern(self) -> str:
+        "A regular expression of its numbers."
+        return _PATTERNS[self].pattern
+
     def number(
         self,
         text: str,  # a cell without blanks around it
@@ -198,10 +203,12 @@ def _whole_among(cells: list[str]) -> bool:
 
 # %% ../../nbs/data/05_cells.ipynb #date-def
 _MONTHS = {m: i for i, m in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
-_DATE = r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/. ](?:\d{1,2}|[A-Za-z]{3})[-/. ]\d{4}|\d{8}(?=[T ]))"
-_CLOCK = r"\d{1,2}:\d{2}(?::\d{2})?(?:[.,:]\d+)?(?: ?[AaPp][Mm])?"
+_DATE = r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/. ](?:\d{1,2}|[A-Za-z]{3})[-/. ]\d{4}|\d{8})"
+_CLOCK = (
+    r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}))?(?:[.,:](?P<fraction>\d+))?(?: ?(?P<half>[AaPp])[Mm])?"
+)
 _ZONE = r"(?: ?(?:Z|UTC|[+-]\d\d:?\d\d))?"
-STAMP = rf"^\s*(?P<date>{_DATE})?[T ]*(?P<clock>{_CLOCK})?{_ZONE}\s*$"  # of a cell; RE2 reads it too, but for the look-ahead
+STAMP = rf"^\s*(?P<date>{_DATE})?[T ]*(?P<clock>{_CLOCK})?{_ZONE}\s*$"  # of a cell
 _STAMP = re.compile(STAMP)
 
 
@@ -212,7 +219,7 @@ def is_stamp(
     match = _STAMP.fullmatch(text)
     if not match or not (match["date"] or match["clock"]):
         return ""
-    if match["date"] and not day_number(match["date"]):
+    if match["date"] and (not day_number(match["date"]) or text.strip().isdigit()):
         return ""
     return {(True, True): "stamp", (True, False): "date", (False, True): "clock"}[
         bool(match["date"]), bool(match["clock"])
@@ -235,13 +242,3 @@ def day_number(
         return date(third, second, first).toordinal()
     except ValueError:
         return 0
-
-
-def clock_seconds(
-    text: str,  # such as "14:37:48.25" or "2:37:48 PM"
-) -> float:  # s since midnight
-    "The seconds of a clock."
-    match = re.fullmatch(r"(\d+):(\d+)(?::(\d+))?(?:[.,:](\d+))?(?: ?([AaPp])[Mm])?", text)
-    hours, minutes, seconds, fraction, half = match.groups()
-    hour = int(hours) if not half else int(hours) % 12 + (12 if half in "pP" else 0)
-    return hour * 3600 + int(minutes) * 60 + int(seconds or 0) + float(f"0.{fraction or 0}")

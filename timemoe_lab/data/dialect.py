@@ -257,7 +257,7 @@ class Column:
 
     name: str
     unit: str = ""
-    role: str = ""  # "time", "date", "clock", "counter", "left out"; "" is a channel
+    role: str = ""  # "time", "stamp" (a date and a clock), "date", "clock", "counter", "left out"; "" is a channel
     why: str = ""  # the role
 
 
@@ -308,9 +308,7 @@ def _role(column: Column, cells: Sequence[str], numerals: Numerals) -> Column:
     stamps = {is_stamp(c) for c in cells if c} if not all(map(is_number, cells)) else set()
     if stamps and "" not in stamps and len(stamps) == 1:
         role = stamps.pop()
-        return replace(
-            column, role="time" if role == "stamp" else role, why="dates and clocks" if role == "stamp" else f"a {role}"
-        )
+        return replace(column, role=role, why="a date and a clock" if role == "stamp" else f"a {role}")
     if any(not is_number(c) for c in cells) and not any(map(is_number, filter(None, cells))):
         return replace(column, role="left out", why="no numbers")
     if time_unit(column.name) is not None and (
@@ -397,7 +395,7 @@ def _uncommented(row: list[str]) -> list[str]:
 # %% ../../nbs/data/06_dialect.ipynb #describe-def
 def _describe(table: _Table, delimiter: str, encoding: str) -> Layout:
     "The layout of a file, given its first rows."
-    width = Counter(map(len, table.sample)).most_common(1)[0][0] if table.sample else 0
+    width = _width(table)
     filled = [i for i in range(width) if any(i < len(row) and row[i] for row in table.sample)]
     needed = filled[-1] + 1 if filled else 0
     heading, units, left = _heading_of(table.rows, needed, width)
@@ -425,6 +423,16 @@ def _describe(table: _Table, delimiter: str, encoding: str) -> Layout:
     return Layout(
         table.skip, delimiter, tuple(columns), numerals, encoding, fs=fs, fs_why=why, announced=_announced(said)
     )
+
+
+def _width(table: _Table) -> int:
+    "Fields of a row of numbers: as many as there are names, where the first row has them, else what most rows have."
+    if not table.sample:
+        return 0
+    named = next((len(row) for row in reversed(table.rows) if any(row)), 0)
+    if named == len(table.sample[0]):
+        return named
+    return Counter(map(len, table.sample)).most_common(1)[0][0]
 
 
 def _heading_of(rows: list[list[str]], needed: int, width: int) -> tuple[list[str] | None, list[str], list[list[str]]]:

@@ -41,7 +41,8 @@ from timemoe_lab.data.prepare import (
     recording_moments,
     split_recordings,
 )
-from .readers import labelled, list_files, read_labels
+from .layout import Sheet, read_sheet
+from .readers import label_of, labelled, list_files, read_labels
 from .recording import Kind, Label, Recording, common_kind, conform, stem_of
 from .series import SeriesFolder
 from .store import BLOCK, LAYOUT, Entry, Odd, Skipped, Store, series_table
@@ -179,10 +180,12 @@ class FileSource:
 
     path: Path
     label: Label | None  # what labels.csv says of it
-    fs: float | None  # Hz; for a file that doesn't say
+    fs: float | None  # Hz; wins over what the file says
     healthy_head: int | None  # samples, see cut_head
     swap_phases: bool
     threads: bool = True  # let the parser use all cores
+    folder: Path | None = None  # raw folder; None: the file's
+    sheet: Sheet = Sheet()  # what recordings.toml says
 
     @property
     def name(self) -> str:  # for messages
@@ -196,13 +199,17 @@ class FileSource:
         label = self.label and (self.label.class_id, self.label.faults, self.label.split)
         said = [LAYOUT, str(self.path.resolve()), found and (found.st_size, found.st_mtime_ns), label]
         said += [self.fs, self.healthy_head, self.swap_phases]
+        if self.sheet != Sheet():
+            inner = self.path.relative_to(self.folder or self.path.parent).as_posix()
+            said += [self.sheet.files(inner), self.sheet.class_of(inner), self.sheet.resample]
         return hashlib.sha256(repr(said).encode()).hexdigest()[:24]
 
     def read(self) -> Iterator[Recording]:
         "Its recordings, labelled and cut."
         labels = {self.path.name: self.label} if self.label else {}
         try:
-            yield from labelled(self.path, labels, fs=self.fs, healthy_head=self.healthy_head, threads=self.threads)
+            how = {"healthy_head": self.healthy_head, "threads": self.threads}
+            yield from labelled(self.path, labels, fs=self.fs, folder=self.folder, sheet=self.sheet, **how)
         except OSError as error:
             raise InputError(
                 f"{self.path}: can't be read ({error.strerror or error}); check the file and its permissions"
@@ -611,7 +618,7 @@ def prepare_folder(
     out: Path | str,  # store to make
     *,
     mask: tuple[str, ...] = (),  # channels that every run on this store sets to 0
-    fs: float | None = None,  # Hz; for files that don't say
+    fs: float | None = None,  # Hz; wins over what files say
     seed: int = 0,  # of the splits
     fits: DataConfig | None = None,  # refuse recordings that are too short for its training windows
     swap_phases: bool = False,  # runs bring recordings into phase order
@@ -641,9 +648,10 @@ def _sources(raw: Path, fs: float | None, healthy_head: int | None, swap_phases:
     if (raw / "meta.json").is_file():
         folder = SeriesFolder(raw)
         return [SequenceSource(folder, i, fs or 1.0) for i in range(len(folder))]
-    files = list_files(raw)
     labels = read_labels(raw)
-    return [FileSource(f, labels.get(f.name), fs, healthy_head, swap_phases) for f in files]
+    sheet = read_sheet(raw)
+    options = {"fs": fs, "healthy_head": healthy_head, "swap_phases": swap_phases, "folder": raw, "sheet": sheet}
+    return [FileSource(f, label_of(f, labels, folder=raw), **options) for f in list_files(raw)]
 
 
 def _drop_stale(out: Path) -> None:

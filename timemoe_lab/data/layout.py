@@ -21,7 +21,7 @@ from ..files import InputError, atomic_path
 
 # %% ../../nbs/data/08_layout.ipynb #sheet-def
 SHEET = "recordings.toml"  # its name in a raw folder
-NOT_CHANNELS = ("time", "date", "clock", "counter", "left out")  # roles of columns that aren't signals
+NOT_CHANNELS = ("time", "stamp", "date", "clock", "counter", "left out")  # roles of columns that aren't signals
 CHANNEL_ROLES = (
     "current 1", "current 2", "current 3", "voltage 1", "voltage 2", "voltage 3", "flux", "other"
 )  # fmt: skip
