@@ -159,7 +159,7 @@ class Dialect:
 
 
 DIALECTS = (
-    Dialect("Tektronix TDS/TPS", r"^\"?Record Length\"?,[^,]+,[^,]*,\s*[-+]?[\d.]", beside=True),
+    Dialect("Tektronix TDS/TPS", r"\A\"?Record Length\"?,[^,\n]+,[^,\n]*,\s*[-+]?[\d.]", beside=True),
     Dialect("Tektronix MSO/DPO/MDO", r"^\"?Model\"?,\"?(MSO|DPO|MDO|TBS|TDS)"),
     Dialect("Keysight", r"^\"?x-axis\"?,"),
     Dialect("Rigol", r"^\"?X\"?,.*Start,Increment"),
@@ -291,7 +291,7 @@ def rises(
     x: np.ndarray,  # (time,)
 ) -> float | None:  # the step; None where it doesn't rise in equal steps
     "The step of a column that rises in equal steps throughout, up to a digit's rounding and a gap."
-    if len(x) < RISING or not np.isfinite(x).all():
+    if len(x) < RISING or not (np.diff(x[:64]) > 0).all() or not np.isfinite(x).all():
         return None
     step = np.diff(x.astype(np.float64))
     usual = float(np.median(step))
@@ -305,9 +305,9 @@ def rises(
 
 def _role(column: Column, cells: Sequence[str], numerals: Numerals) -> Column:
     "A column with the role that its name and its cells show."
-    stamps = {is_stamp(c) for c in cells if c} if not all(map(is_number, cells)) else set()
-    if stamps and "" not in stamps and len(stamps) == 1:
-        role = stamps.pop()
+    stamps = Counter(is_stamp(c) for c in cells if c) if not all(map(is_number, cells)) else Counter()
+    role, count = stamps.most_common(1)[0] if stamps else ("", 0)
+    if role and 2 * count >= sum(stamps.values()):
         return replace(column, role=role, why="a date and a clock" if role == "stamp" else f"a {role}")
     if any(not is_number(c) for c in cells) and not any(map(is_number, filter(None, cells))):
         return replace(column, role="left out", why="no numbers")

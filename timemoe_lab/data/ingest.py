@@ -389,10 +389,13 @@ def _meet(
             parts += found
         progress(Path(name).name)
     like = _common(parts, where, mask, skipped)
+    need = fits.shortest(like.fs) if fits and parts else 2
+    if np.median([p.n_samples for p in parts]) < need:  # as a rule too short: a matter of the window, not of the files
+        need = 2
     for part in parts:
         try:
             part = _conform(part, like, where)
-            _check(part, known, mask, where, fits)
+            _check(part, known, mask, where, need)
             kept.append(part)
         except InputError as problem:
             refuse(part.head.name, problem)
@@ -424,11 +427,10 @@ def _conform(part: Part, like: Recording, where: str) -> Part:
     return replace(part, head=replace(head, fs=like.fs), moments=counted, **facts)
 
 
-def _check(part: Part, known: dict[str, str], mask: tuple[str, ...], where: str, fits: DataConfig | None) -> None:
+def _check(part: Part, known: dict[str, str], mask: tuple[str, ...], where: str, need: int) -> None:
     "Refuses a recording that can't be used, or that is there already."
     head = part.head
     n = part.n_samples
-    need = fits.shortest(head.fs) if fits else 2
     problem = ""
     if n < need:
         problem = f"{n} samples, expected at least {need} for one window; leave it out or take a shorter window"
