@@ -457,6 +457,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'timemoe_lab.data.dialect._head': ('data/dialect.html#_head', 'timemoe_lab/data/dialect.py'),
                                           'timemoe_lab.data.dialect._heading_of': ( 'data/dialect.html#_heading_of',
                                                                                     'timemoe_lab/data/dialect.py'),
+                                          'timemoe_lab.data.dialect._is_counted': ( 'data/dialect.html#_is_counted',
+                                                                                    'timemoe_lab/data/dialect.py'),
                                           'timemoe_lab.data.dialect._is_names': ( 'data/dialect.html#_is_names',
                                                                                   'timemoe_lab/data/dialect.py'),
                                           'timemoe_lab.data.dialect._is_units': ( 'data/dialect.html#_is_units',

@@ -49,11 +49,11 @@ def name_and_unit(
 ) -> tuple[str, str]:  # name; unit, "" where there is none
     "Name and unit of a heading such as `CH1 (A)` or `I1 / A`."
     bracketed = re.fullmatch(r"(.+?)\s*[(\[]([^()\[\]]*)[)\]]", text)
-    if bracketed:
+    if bracketed and not bracketed[2].strip().isdigit():
         return bracketed[1], known_unit(bracketed[2]) or bracketed[2]
-    divided = re.fullmatch(r"(.+?)\s*[/,]\s*([^\s/,]+)", text)
+    divided = re.fullmatch(r"(.*?)\s*(?:[/,]\s*|\bin )([^\s/,]+)", text)
     if divided and known_unit(divided[2]):
-        return divided[1], known_unit(divided[2])
+        return divided[1] or "time", known_unit(divided[2])
     return text, ""
 
 # %% ../../nbs/data/05_cells.ipynb #time-def

@@ -398,8 +398,8 @@ def _describe(table: _Table, delimiter: str, encoding: str) -> Layout:
     width = _width(table)
     filled = [i for i in range(width) if any(i < len(row) and row[i] for row in table.sample)]
     needed = filled[-1] + 1 if filled else 0
-    heading, units, left = _heading_of(table.rows, needed, width)
-    said = metadata(left)
+    heading, units, left = _heading_of(table, needed, width)
+    said = metadata([[" ".join(row)] for row in left] if delimiter == " " else left)
     if not table.sample:
         width = needed = len(heading or ())
     values = {
@@ -435,8 +435,9 @@ def _width(table: _Table) -> int:
     return Counter(map(len, table.sample)).most_common(1)[0][0]
 
 
-def _heading_of(rows: list[list[str]], needed: int, width: int) -> tuple[list[str] | None, list[str], list[list[str]]]:
+def _heading_of(table: _Table, needed: int, width: int) -> tuple[list[str] | None, list[str], list[list[str]]]:
     "The row of names, the row of units, and the other rows (empty where a row was taken, so that numbers stay)."
+    rows = table.rows
     filled = [i for i, row in enumerate(rows) if any(row)]
     left = list(rows)
     units: list[str] = []
@@ -449,11 +450,17 @@ def _heading_of(rows: list[list[str]], needed: int, width: int) -> tuple[list[st
     if _is_names(heading, max(needed, 1)) or (units and len(_trimmed(heading)) >= needed):
         left[filled[-1]] = []
         return heading, units, left
-    indexed = len(_trimmed(heading)) == width - 1 > 0 and _is_names(heading, 1)
-    if indexed and needed == width:  # numbers of rows stand before the first name
+    counted = _is_counted(table.sample)
+    if counted and len(_trimmed(heading)) == width - 1 == needed - 1 and _is_names(heading, 1):  # rows are numbered
         left[filled[-1]] = []
         return ["", *heading], units, left
     return None, units, left
+
+
+def _is_counted(sample: Sequence[Sequence[str]]) -> bool:
+    "Whether the first column numbers the rows."
+    first = [row[0] for row in sample]
+    return bool(first) and first[0].isdigit() and first == [str(i + int(first[0])) for i in range(len(first))]
 
 
 def _is_units(row: Sequence[str], above: Sequence[str], needed: int) -> bool:
@@ -485,6 +492,8 @@ def _named(
     if not under:
         vertical = next((s.values for s in said if _UNITS.fullmatch(plain(s.key)) and s.values), ())
         vertical = [v.rpartition(":")[2] for v in vertical]
+        if heading is None and len(vertical) < needed:
+            vertical = [""] * (needed - len(vertical)) + vertical
         time = next((i for i, c in enumerate(columns) if time_unit(c.name) is not None), None)
         if time is not None and len(vertical) == needed - 1:
             vertical.insert(time, columns[time].unit or "s")
