@@ -1,6 +1,7 @@
 "Binary formats: what a format's own library writes is read back, and what can't be read is one line that says why."
 
 import struct
+import subprocess
 import sys
 import warnings
 import zipfile
@@ -132,6 +133,12 @@ WRITERS = {
     "struct of channels.mat": lambda p: savemat(
         p, {"fs": 2000.0, "rec": {name: {"Data": x, "Unit": "A"} for name, x in PHASES.items()}}
     ),
+    "time beside channels.mat": lambda p: savemat(
+        p, {"rec": {"time": TIME, **{name: {"Values": x, "Unit": "Ampere"} for name, x in PHASES.items()}}}
+    ),
+    "time in channels.mat": lambda p: savemat(p, {"Signals": _channels(X=TIME)}),
+    "rate in channels.mat": lambda p: savemat(p, {"Signals": _channels(SampleRate=2000.0)}),
+    "x and y.mat": lambda p: savemat(p, {"rec": {"X": TIME, "Y": SIGNAL, "channels": NAMES, "units": ["A"] * 3}}),
     "struct73.mat": lambda p: _mat73(p, STRUCT),
     "vectors73.mat": lambda p: _mat73(p, {"fs": 2000.0, "rec": {"units": dict.fromkeys(NAMES, "A"), **PHASES}}),
     "vectors.h5": lambda p: _h5(p, PHASES, fs=2000.0),
@@ -418,6 +425,22 @@ def test_a_file_that_was_cut_off_is_a_line(tmp_path, name, share):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
     _complaint(path)
+
+
+def test_a_library_says_nothing_beside_the_line(tmp_path):
+    _tdms(tmp_path / "a.tdms", ("g", PHASES, {}))
+    (tmp_path / "a.tdms").write_bytes((tmp_path / "a.tdms").read_bytes()[:-9])
+    code = """
+import sys
+from pathlib import Path
+from timemoe_lab.data.formats import read_binary
+try:
+    read_binary(Path(sys.argv[1]))
+except Exception as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code, tmp_path / "a.tdms"], capture_output=True, text=True)
+    assert "cut off" in run.stdout and run.stderr == ""
 
 
 CONTENTS = {

@@ -518,6 +518,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'timemoe_lab/data/formats.py'),
                                           'timemoe_lab.data.formats._unknown': ( 'data/formats.html#_unknown',
                                                                                  'timemoe_lab/data/formats.py'),
+                                          'timemoe_lab.data.formats._with_time': ( 'data/formats.html#_with_time',
+                                                                                   'timemoe_lab/data/formats.py'),
                                           'timemoe_lab.data.formats._words_above': ( 'data/formats.html#_words_above',
                                                                                      'timemoe_lab/data/formats.py'),
                                           'timemoe_lab.data.formats.as_numbers': ( 'data/formats.html#as_numbers',

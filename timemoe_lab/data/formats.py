@@ -81,9 +81,10 @@ def _columns(
         row[:] = numbers
         over += count
     notes = list(notes)
+    units = [known_unit(unit) or unit for unit in units]  # "Volts" and "V" are one
     if over:
         notes.append(f"{over} over-range value{'s' if over > 1 else ''} (9.9E37 or infinite) taken as missing")
-    return Columns(list(names), list(units), table, time, fs, notes)
+    return Columns(list(names), units, table, time, fs, notes)
 
 # %% ../../nbs/data/07_formats.ipynb #rate-def
 # names as `plain` writes them
@@ -275,7 +276,8 @@ def _channels_in(path: Path, tree: dict) -> tuple[dict[str, dict], list[dict]]:
     for key, value in tree.items():
         items = value if isinstance(value, list) else [value]
         if key.lower() in _AXES:
-            axes += [item for item in items if isinstance(item, dict) and np.size(_pick(item, _DATA)) > 1]
+            items = [item if isinstance(item, dict) else {"data": item} for item in items]
+            axes += [item for item in items if np.size(_pick(item, _DATA)) > 1]
         elif all(_is_channel(item) for item in items):
             channels += [(_text(_pick(item, _NAME)) or key, item) for item in items]
     _once(path, (name for name, _ in channels))
@@ -284,7 +286,8 @@ def _channels_in(path: Path, tree: dict) -> tuple[dict[str, dict], list[dict]]:
 
 def _axis_of(channel: dict, n: int, axes: list[dict]) -> np.ndarray | None:
     "The time of a channel of `n` samples in s: its raster's, else the one of its length."
-    fitting = [axis for axis in axes if np.shape(_pick(axis, _DATA)) == (n,)]
+    own = [{"data": value} for key, value in channel.items() if key.lower() in _AXES]
+    fitting = [axis for axis in [*own, *axes] if np.shape(_pick(axis, _DATA)) == (n,)]
     raster = _text(_pick(channel, _RASTER))
     named = [axis for axis in fitting if raster and _text(_pick(axis, _NAME)) == raster]
     axis = next(iter(named or fitting), None)
@@ -346,13 +349,13 @@ def _from_tree(path: Path, tree: dict, label: str = "") -> list[tuple[str, Colum
         if k not in parts and not isinstance(v, list) and not (isinstance(v, dict) and k != "units")
     }
     if any(_has_numbers(v) for v in plain.values() if not isinstance(v, dict)):
-        found = _from_arrays(path, plain, label)
+        found = _from_arrays(path, _with_time(plain), label)
         for _, columns in found if parts else ():
             columns.notes.append(f"left out, beside the arrays: {', '.join(parts)}")
         return found
     if not parts:
         raise InputError(_unknown(path, tree))
-    inherited = {k: v for k, v in plain.items() if _says_rate(k)}
+    inherited = {k: v for k, v in plain.items() if _says_rate(k)}  # said once, for all parts
     if len(parts) == 1:
         (part,) = parts.values()
         return _from_tree(path, inherited | part, label)
@@ -360,6 +363,14 @@ def _from_tree(path: Path, tree: dict, label: str = "") -> list[tuple[str, Colum
     for key, part in parts.items():
         found += _from_tree(path, inherited | part, f"{label}_{key}".strip("_"))
     return _merged(path, found, label)
+
+
+def _with_time(arrays: dict[str, Any]) -> dict[str, Any]:
+    "Where an `X` rises beside a `Y`, it is the time."
+    keys = {key.lower(): key for key in arrays}
+    x = np.asarray(arrays[keys["x"]]) if {"x", "y"} <= set(keys) else np.empty(0)
+    rises = x.ndim == 1 and x.dtype.kind in "fiu" and x.size > 1 and bool((np.diff(x.astype(float)) > 0).all())
+    return {"time" if rises and key == keys["x"] else key: value for key, value in arrays.items()}
 
 
 def _unknown(path: Path, tree: dict) -> str:
@@ -514,7 +525,7 @@ def _read_hdf5(path: Path) -> list[tuple[str, Columns]]:
 def _read_tdms(path: Path) -> list[tuple[str, Columns]]:
     "The recordings in a LabVIEW TDMS file."
     nptdms = _need(path, "nptdms")
-    logging.getLogger("nptdms").setLevel(logging.ERROR)  # what it warns of is told below
+    importlib.import_module("nptdms.log").log_manager.set_level(logging.CRITICAL)  # what it warns of is told below
     file = nptdms.TdmsFile.read(path)
     if file.file_status.incomplete_final_segment:
         raise InputError(f"{path}: its last segment isn't whole, the file was cut off; copy or record it again")
@@ -735,13 +746,9 @@ def _read_isf(path: Path) -> list[tuple[str, Columns]]:
     _require_seconds(path, said.get("XUN", "s"))
     numbers = {key: float(said.get(key, 0)) for key in ("YOF", "YMU", "YZE")}
     values = (_curve(path, said, raw[begin.end() :]).astype(float) - numbers["YOF"]) * numbers["YMU"] + numbers["YZE"]
-    unit = said.get("YUN", "")
     fs = _rate_of(path, {"XINCR": said["XIN"]})
     return [
-        (
-            path.name,
-            _columns(path, [_channel_name(path, said.get("WFI", ""))], [known_unit(unit) or unit], [values], fs=fs),
-        )
+        (path.name, _columns(path, [_channel_name(path, said.get("WFI", ""))], [said.get("YUN", "")], [values], fs=fs))
     ]
 
 # %% ../../nbs/data/07_formats.ipynb #wfm-def
@@ -778,12 +785,7 @@ def _read_wfm(path: Path) -> list[tuple[str, Columns]]:
     for i in range(more + 1):
         part = raw[begin + i * whole + first : begin + i * whole + last]
         values = np.frombuffer(part, order + _CODES[code]) * scale + offset
-        found.append(
-            (
-                _named(path, f"frame{i + 1}" if more else ""),
-                _columns(path, [name], [known_unit(unit) or unit], [values], fs=fs),
-            )
-        )
+        found.append((_named(path, f"frame{i + 1}" if more else ""), _columns(path, [name], [unit], [values], fs=fs)))
     return found
 
 # %% ../../nbs/data/07_formats.ipynb #door-def
