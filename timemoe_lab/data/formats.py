@@ -58,6 +58,13 @@ def as_numbers(
     return numbers, int(over.sum())
 
 
+def _once(path: Path, names: Iterable[str], what: str = "channels") -> None:
+    "Refuse two of one name."
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(f"{path}: two {what} of one name, {twice[0]!r}; name each once")
+
+
 def _columns(
     path: Path,
     names: Sequence[str],
@@ -68,9 +75,7 @@ def _columns(
     notes: Iterable[str] = (),
 ) -> Columns:
     "Vectors of one length as columns."
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise InputError(f"{path}: two channels of one name, {twice[0]!r}; name each once")
+    _once(path, names)
     table = np.empty((len(rows), len(rows[0]) if len(rows) else 0), np.float32)
     over = 0
     for row, values in zip(table, rows):
@@ -78,9 +83,10 @@ def _columns(
         row[:] = numbers
         over += count
     notes = list(notes)
+    units = [known_unit(unit) or unit for unit in units]  # "Volts" and "V" are one
     if over:
         notes.append(f"{over} over-range value{'s' if over > 1 else ''} (9.9E37 or infinite) taken as missing")
-    return Columns(list(names), list(units), table, time, fs, notes)
+    return Columns(list(names), units, table, time, fs, notes)
 
 # %% ../../nbs/data/07_formats.ipynb #rate-def
 # names as `plain` writes them
@@ -205,9 +211,7 @@ def _read_numpy(path: Path) -> list[tuple[str, Columns]]:
     if isinstance(found, np.ndarray):
         return _from_arrays(path, {"signal": found})
     with found:
-        twice = [name for name, count in Counter(found.files).items() if count > 1]
-        if twice:
-            raise InputError(f"{path}: two arrays of one name, {twice[0]!r}; name each once")
+        _once(path, found.files, "arrays")
         return _from_arrays(path, dict(found))
 
 
@@ -216,9 +220,7 @@ def _read_parquet(path: Path) -> list[tuple[str, Columns]]:
     file = pa.parquet.ParquetFile(path)
     schema = file.schema_arrow
     head = json.loads((schema.metadata or {}).get(b"timemoe_lab", b"{}"))
-    twice = [name for name, count in Counter(schema.names).items() if count > 1]
-    if twice:
-        raise InputError(f"{path}: two columns of one name, {twice[0]!r}; name each once")
+    _once(path, schema.names, "columns")
     time = None
     values: dict[str, np.ndarray] = {}
     for column in schema:
@@ -269,25 +271,25 @@ def _is_channel(part: Any) -> bool:
     return numbers and bool(_text(_pick(part, _NAME)) or _text(_pick(part, _UNIT)))
 
 
-def _channels_in(tree: dict) -> tuple[dict[str, dict], list[dict]]:
+def _channels_in(path: Path, tree: dict) -> tuple[dict[str, dict], list[dict]]:
     "The channels of a tree by name, and what holds their times."
     channels: list[tuple[str, dict]] = []
     axes: list[dict] = []
     for key, value in tree.items():
         items = value if isinstance(value, list) else [value]
         if key.lower() in _AXES:
-            axes += [item for item in items if isinstance(item, dict) and np.size(_pick(item, _DATA)) > 1]
+            items = [item if isinstance(item, dict) else {"data": item} for item in items]
+            axes += [item for item in items if np.size(_pick(item, _DATA)) > 1]
         elif all(_is_channel(item) for item in items):
             channels += [(_text(_pick(item, _NAME)) or key, item) for item in items]
-    twice = [name for name, count in Counter(name for name, _ in channels).items() if count > 1]
-    if twice:
-        raise InputError(f"two channels of one name, {twice[0]!r}; name each once")
+    _once(path, (name for name, _ in channels))
     return dict(channels), axes
 
 
 def _axis_of(channel: dict, n: int, axes: list[dict]) -> np.ndarray | None:
     "The time of a channel of `n` samples in s: its raster's, else the one of its length."
-    fitting = [axis for axis in axes if np.shape(_pick(axis, _DATA)) == (n,)]
+    own = [{"data": value} for key, value in channel.items() if key.lower() in _AXES]
+    fitting = [axis for axis in [*own, *axes] if np.shape(_pick(axis, _DATA)) == (n,)]
     raster = _text(_pick(channel, _RASTER))
     named = [axis for axis in fitting if raster and _text(_pick(axis, _NAME)) == raster]
     axis = next(iter(named or fitting), None)
@@ -339,7 +341,7 @@ def _parts_of(tree: dict) -> dict[str, dict]:
 
 def _from_tree(path: Path, tree: dict, label: str = "") -> list[tuple[str, Columns]]:
     "The recordings that arrays, structs and groups make."
-    channels, axes = _channels_in(tree)
+    channels, axes = _channels_in(path, tree)
     if channels:
         return [(_named(path, label), _from_channels(path, tree, channels, axes))]
     parts = _parts_of(tree)
@@ -349,13 +351,13 @@ def _from_tree(path: Path, tree: dict, label: str = "") -> list[tuple[str, Colum
         if k not in parts and not isinstance(v, list) and not (isinstance(v, dict) and k != "units")
     }
     if any(_has_numbers(v) for v in plain.values() if not isinstance(v, dict)):
-        found = _from_arrays(path, plain, label)
+        found = _from_arrays(path, _with_time(plain), label)
         for _, columns in found if parts else ():
             columns.notes.append(f"left out, beside the arrays: {', '.join(parts)}")
         return found
     if not parts:
         raise InputError(_unknown(path, tree))
-    inherited = {k: v for k, v in plain.items() if _says_rate(k)}
+    inherited = {k: v for k, v in plain.items() if _says_rate(k)}  # said once, for all parts
     if len(parts) == 1:
         (part,) = parts.values()
         return _from_tree(path, inherited | part, label)
@@ -365,10 +367,19 @@ def _from_tree(path: Path, tree: dict, label: str = "") -> list[tuple[str, Colum
     return _merged(path, found, label)
 
 
+def _with_time(arrays: dict[str, Any]) -> dict[str, Any]:
+    "Where an `X` rises beside a `Y`, it is the time."
+    keys = {key.lower(): key for key in arrays}
+    x = np.asarray(arrays[keys["x"]]) if {"x", "y"} <= set(keys) else np.empty(0)
+    rises = x.ndim == 1 and x.dtype.kind in "fiu" and x.size > 1 and bool((np.diff(x.astype(float)) > 0).all())
+    return {"time" if rises and key == keys["x"] else key: value for key, value in arrays.items()}
+
+
 def _unknown(path: Path, tree: dict) -> str:
     "What to say of a file without arrays of numbers."
     mend = "save its channels as vectors of one length, each under its name, and the rate as fs"
-    odd = [k for k, v in tree.items() if isinstance(v, dict | list) or np.asarray(v).dtype.kind in "OV"]
+    parts = {k: v for k, v in tree.items() if k.lower() != "units"}
+    odd = [k for k, v in parts.items() if isinstance(v, dict | list) or np.asarray(v).dtype.kind in "OV"]
     if not odd:
         return f"{path}: no array of numbers; expected a signal, such as (channel, time)"
     fields = [f"{k}.{name}" for k in odd if isinstance(tree[k], dict) for name in tree[k]] or odd
@@ -402,21 +413,18 @@ def _by_number(arrays: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for pattern in _NUMBERED:
         found = {k: match for k in arrays if (match := pattern.fullmatch(k))}
         count = Counter(match["number"] for match in found.values())
-        if not signals or not set(signals) <= set(found) or min(count[found[k]["number"]] for k in signals) < 2:
+        numbers = dict.fromkeys(found[k]["number"] for k in signals if k in found)
+        shared = all(count[number] > 1 or number.startswith("X") for number in numbers)
+        names = [found[k]["name"] for k in signals if k in found]
+        channels = len(numbers) > 1 and len(set(names)) == len(names)  # numbered, not files
+        if not signals or len(names) < len(signals) or not shared or channels:
             continue
-        groups: dict[str, dict[str, Any]] = {
-            number: {} for number in dict.fromkeys(m["number"] for m in found.values())
-        }
-        names = [match["name"] for k, match in found.items() if k in signals]
-        if len(groups) > 1 and len(set(names)) == len(names):
-            continue  # numbers of channels, not of files
+        groups: dict[str, dict[str, Any]] = {number: {} for number in numbers}
         for key, value in arrays.items():
-            for number, group in groups.items():
-                if key not in found:
-                    group[key] = value
-                elif found[key]["number"] == number:
-                    group[found[key]["name"]] = value
-        return {number: group for number, group in groups.items() if any(map(_has_numbers, group.values()))}
+            number = found[key]["number"] if key in found else None
+            for each in [number] if number in groups else groups:
+                groups[each][found[key]["name"] if number in groups else key] = value
+        return groups
     return {"": arrays}
 
 
@@ -438,9 +446,7 @@ def _read_mat(path: Path) -> list[tuple[str, Columns]]:
         head = file.read(520)
     if head.startswith(b"MATLAB 7.3") or b"\x89HDF\r\n" in (head[:6], head[512:518]):
         return _read_hdf5(path)
-    twice = [name for name, count in Counter(name for name, *_ in whosmat(path)).items() if count > 1]
-    if twice:
-        raise InputError(f"{path}: two variables of one name, {twice[0]!r}; name each once")
+    _once(path, (name for name, *_ in whosmat(path)), "variables")
     found = loadmat(path, simplify_cells=True)
     return _from_mat(path, {k: v for k, v in found.items() if not k.startswith("__")})
 
@@ -521,7 +527,7 @@ def _read_hdf5(path: Path) -> list[tuple[str, Columns]]:
 def _read_tdms(path: Path) -> list[tuple[str, Columns]]:
     "The recordings in a LabVIEW TDMS file."
     nptdms = _need(path, "nptdms")
-    logging.getLogger("nptdms").setLevel(logging.ERROR)  # what it warns of is told below
+    importlib.import_module("nptdms.log").log_manager.set_level(logging.CRITICAL)  # what it warns of is told below
     file = nptdms.TdmsFile.read(path)
     if file.file_status.incomplete_final_segment:
         raise InputError(f"{path}: its last segment isn't whole, the file was cut off; copy or record it again")
@@ -559,20 +565,24 @@ def _tdms_group(path: Path, file: Any, group: Any) -> Columns:
     units = {c.name: str(c.properties.get("unit_string", "")) for c in channels}
     return _columns(path, list(vectors), [units[n] for n in vectors], list(vectors.values()), time, fs, notes)
 
-# %% ../../nbs/data/07_formats.ipynb #xlsx-def
+# %% ../../nbs/data/07_formats.ipynb #cell-def
+_EPOCH = datetime(1970, 1, 1)
+_NOTATIONS = (Numerals("."), Numerals(","))  # of numbers that were typed as text
+
+
 def _cell(value: Any) -> float | None:
     "The number in a cell, dates and clocks in s, NaN for an empty one; None for what is no number."
     if value is None:
         return np.nan
     if isinstance(value, str):
-        text = value.strip()
-        return next((x for n in (Numerals("."), Numerals(",")) if (x := n.number(text)) is not None), None)
-    if isinstance(value, datetime | date):
-        return (datetime(value.year, value.month, value.day) - datetime(1970, 1, 1)).total_seconds() + (
-            _cell(value.time()) if isinstance(value, datetime) else 0.0
-        )
+        told = (notation.number(value.strip()) for notation in _NOTATIONS)
+        return next((number for number in told if number is not None), None)
+    if isinstance(value, datetime):
+        return (value - _EPOCH).total_seconds()
+    if isinstance(value, date):
+        return (datetime.combine(value, clock()) - _EPOCH).total_seconds()
     if isinstance(value, clock):
-        return value.hour * 3600 + value.minute * 60 + value.second + value.microsecond * 1e-6
+        return (datetime.combine(_EPOCH, value) - _EPOCH).total_seconds()
     return value.total_seconds() if isinstance(value, timedelta) else float(value)
 
 
@@ -581,7 +591,38 @@ def _is_row(row: Sequence[Any]) -> bool:
     return any(isinstance(v, int | float) for v in row) and all(_cell(v) is not None for v in row)
 
 
-def _trimmed(sheet: Any) -> list[tuple]:
+def _words_above(rows: list[tuple], width: int) -> list[list[str]]:
+    "The row of names above the numbers, and the row of units below it where there is one."
+    said: list[list[str]] = []
+    for row in reversed([row for row in rows if row]):
+        words = [str(v).strip() if v is not None else "" for v in row]
+        number = any(isinstance(v, int | float) for v in row)  # `Sample rate | 1000` names nothing
+        if number or len(words) > width or sum(map(bool, words)) < max(1, width - 1) or len(said) == 2:
+            break
+        said.insert(0, words + [""] * (width - len(words)))
+    units = said[-1] if len(said) == 2 else []
+    if all(known_unit(w) or re.fullmatch(r"[(\[].*[)\]]", w) or not w for w in units):
+        return said
+    return said[1:]  # a title above the names
+
+
+def _heading(rows: list[tuple], width: int) -> tuple[list[str], list[str]]:
+    "Names and units of the columns, from the rows above the numbers."
+    said = _words_above(rows, width)
+    if not said:
+        return [f"CH{i + 1}" for i in range(width)], [""] * width
+    pairs = [(cell, "") if time_unit(cell) is not None else name_and_unit(cell) for cell in said[0]]
+    names = [name for name, _ in pairs]
+    if len(said) == 1:
+        return names, [unit for _, unit in pairs]
+    units = [known_unit(cell) or cell.strip("()[]") for cell in said[1]]
+    for i, (name, unit) in enumerate(zip(names, units)):
+        if time_unit(name) and unit in SECONDS and "(" not in name:
+            names[i] = f"{name} ({unit})"
+    return names, units
+
+# %% ../../nbs/data/07_formats.ipynb #xlsx-def
+def _rows_of(sheet: Any) -> list[tuple]:
     "The rows of a sheet, without empty cells at their ends and empty rows at its end."
     sheet.reset_dimensions()  # some writers announce a size that isn't so
     rows = [list(row) for row in sheet.iter_rows(values_only=True)]
@@ -593,57 +634,31 @@ def _trimmed(sheet: Any) -> list[tuple]:
     return [tuple(row) for row in rows]
 
 
-def _heading(rows: list[tuple], first: int, width: int) -> tuple[list[str], list[str]]:
-    "Names and units of the columns, from the rows of words above the numbers."
-    above = [[str(v).strip() if v is not None else "" for v in row] for row in rows[:first] if row]
-    said = []
-    while above and len(above[-1]) <= width and sum(map(bool, above[-1])) >= max(1, width - 1):
-        if any(Numerals().number(cell) is not None for cell in above[-1] if cell):
-            break  # `Sample rate | 1000`
-        said.insert(0, above.pop())
-    said = [row + [""] * (width - len(row)) for row in said[-2:]]
-    if len(said) == 2 and not all(
-        known_unit(cell) or re.fullmatch(r"[(\[].*[)\]]", cell) or not cell for cell in said[1]
-    ):
-        said = said[1:]  # two rows of words: the lower one names
-    if not said:
-        return [f"CH{i + 1}" for i in range(width)], [""] * width
-    pairs = [(cell, "") if time_unit(cell) is not None else name_and_unit(cell) for cell in said[0]]
-    if len(said) == 1:
-        return [name for name, _ in pairs], [unit for _, unit in pairs]
-    units = [known_unit(cell) or cell.strip("()[]") for cell in said[1]]
-    names = [
-        f"{n} ({u})" if time_unit(n) and time_unit(f"t ({u})") and "(" not in n else n
-        for (n, _), u in zip(pairs, units)
-    ]
-    return names, units
+def _grid(where: str, rows: list[tuple], first: int) -> np.ndarray:
+    "The numbers from the row `first` on, (column, time)."
+    table = np.full((max(map(len, rows[first:])), len(rows) - first), np.nan)
+    for i, row in enumerate(rows[first:]):
+        numbers = [_cell(value) for value in row]
+        if None in numbers:
+            odd = str(row[numbers.index(None)])[:30]
+            raise InputError(f"{where}: row {first + i + 1}: {odd!r}, expected a number; mend the cell or empty it")
+        table[: len(row), i] = numbers
+    return table
 
 
 def _sheet(path: Path, sheet: Any) -> Columns | None:
     "The columns of a sheet; None for one without numbers."
-    rows = _trimmed(sheet)
+    rows = _rows_of(sheet)
     first = next((i for i, row in enumerate(rows) if _is_row(row) and all(map(_is_row, rows[i + 1 : i + 2]))), None)
     if first is None or len(rows) - first < 2:
         return None
-    width = max(len(row) for row in rows[first:])
-    table = np.full((width, len(rows) - first), np.nan)
-    for i, row in enumerate(rows[first:]):
-        numbers = [_cell(value) for value in row]
-        if None in numbers:
-            odd = row[numbers.index(None)]
-            where = f"{path}: sheet {sheet.title!r}: row {first + i + 1}"
-            raise InputError(f"{where}: {str(odd)[:30]!r}, expected a number; mend the cell or empty it")
-        table[: len(row), i] = numbers
-    names, units = _heading(rows, first, width)
-    kept = [i for i, name in enumerate(names) if name and not np.isnan(table[i]).all()]
-    left = [
-        name or "a column without a name"
-        for i, name in enumerate(names)
-        if i not in kept and (name or not np.isnan(table[i]).all())
-    ]
-    fs = _rate_of(path, {str(row[0]): row[1] for row in rows[:first] if len(row) == 2 and isinstance(row[0], str)})
-    named = [names[i] for i in kept]
-    _columns(path, named, named, [[]] * len(named))  # two of one name are refused
+    table = _grid(f"{path}: sheet {sheet.title!r}", rows, first)
+    names, units = _heading(rows[:first], len(table))
+    filled = ~np.isnan(table).all(axis=1)
+    kept = [i for i, name in enumerate(names) if name and filled[i]]
+    left = [name or "a column without a name" for i, name in enumerate(names) if i not in kept and (name or filled[i])]
+    _once(path, (names[i] for i in kept), f"columns of sheet {sheet.title!r}")
+    fs = _rate_of(path, {str(row[0]): row[1] for row in rows[:first] if len(row) == 2})
     time, vectors = _take_time(path, {names[i]: table[i] for i in kept})
     notes = [f"left out: {', '.join(left)}"] if left else []
     unit = dict(zip(names, units))
@@ -733,13 +748,9 @@ def _read_isf(path: Path) -> list[tuple[str, Columns]]:
     _require_seconds(path, said.get("XUN", "s"))
     numbers = {key: float(said.get(key, 0)) for key in ("YOF", "YMU", "YZE")}
     values = (_curve(path, said, raw[begin.end() :]).astype(float) - numbers["YOF"]) * numbers["YMU"] + numbers["YZE"]
-    unit = said.get("YUN", "")
     fs = _rate_of(path, {"XINCR": said["XIN"]})
     return [
-        (
-            path.name,
-            _columns(path, [_channel_name(path, said.get("WFI", ""))], [known_unit(unit) or unit], [values], fs=fs),
-        )
+        (path.name, _columns(path, [_channel_name(path, said.get("WFI", ""))], [said.get("YUN", "")], [values], fs=fs))
     ]
 
 # %% ../../nbs/data/07_formats.ipynb #wfm-def
@@ -776,12 +787,7 @@ def _read_wfm(path: Path) -> list[tuple[str, Columns]]:
     for i in range(more + 1):
         part = raw[begin + i * whole + first : begin + i * whole + last]
         values = np.frombuffer(part, order + _CODES[code]) * scale + offset
-        found.append(
-            (
-                _named(path, f"frame{i + 1}" if more else ""),
-                _columns(path, [name], [known_unit(unit) or unit], [values], fs=fs),
-            )
-        )
+        found.append((_named(path, f"frame{i + 1}" if more else ""), _columns(path, [name], [unit], [values], fs=fs)))
     return found
 
 # %% ../../nbs/data/07_formats.ipynb #door-def
