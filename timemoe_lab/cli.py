@@ -279,6 +279,7 @@ def _noticed(store: Store) -> dict:
     if store.oddest:
         odd = store.oddest
         facts["least_like_the_other_healthy"] = f"{odd.name} ({odd.ratio:.1f} times the usual distance)"
+    facts["warnings"] = store.warnings
     plain = lambda s: s.problem.removeprefix(f"{store.raw}/").removeprefix(f"{s.file}: ")
     return facts | {"skipped": {s.file: plain(s) for s in store.skipped}}
 
