@@ -29,7 +29,7 @@ import numpy as np
 from joblib.externals.loky import get_reusable_executor
 
 # %% ../../nbs/data/18_ingest.ipynb #own-imports
-from ..config import DataConfig
+from ..config import DataConfig, ScoreConfig
 from .phases import is_reversed, phase_channels
 from timemoe_lab.data.prepare import (
     Moments,
@@ -437,9 +437,11 @@ def _without_signature(parts: list[Part], mask: tuple[str, ...]) -> list[Part]:
     return unlike if len(short) <= n_fit else [p for p in unlike if p not in short]
 
 
-def _warnings(parts: list[Part], mask: tuple[str, ...]) -> dict[str, str]:
+def _warnings(parts: list[Part], split: list[str], mask: tuple[str, ...]) -> dict[str, str]:
     "What a person should know of the healthy recordings before training on them."
     told = {}
+    if _too_short_to_calibrate([p for p, s in zip(parts, split) if s in ("train", "calibration")]):
+        told["calibration"] = "a training will find too few windows to say what is normal; add healthy recordings"
     healthy = [p for p in parts if p.head.class_id == 0]
     lacking = [p for p in healthy if p.unfit and _three_currents(p, mask)]
     spoilt = [p.head.name for p in healthy if p.spoilt]
@@ -451,6 +453,13 @@ def _warnings(parts: list[Part], mask: tuple[str, ...]) -> dict[str, str]:
         names = ", ".join(spoilt[:5]) + (f" and {len(spoilt) - 5} more" if len(spoilt) > 5 else "")
         told["clipped or held"] = f"healthy recordings teach that this is normal: record {names} again, or leave them out"
     return told
+
+
+def _too_short_to_calibrate(parts: list[Part]) -> bool:
+    "Whether a recording finds less than two windows of scores in all the others to be compared with."
+    config = ScoreConfig()
+    n_windows = [(p.n_samples / p.head.fs - config.window_s + config.hop_s) / config.window_s for p in parts]
+    return sum(n_windows) - max(n_windows) < 2
 
 
 def _with_notes(parts: list[Part], mask: tuple[str, ...]) -> list[Part]:
@@ -626,7 +635,7 @@ def _build(
     facts |= {"channels": heads[0].channels, "units": heads[0].units, "scale": asdict(scale)}
     odd = _oddest(parts)
     facts |= {"virtual_scale": asdict(virtual) if virtual.mean else None, "oddest": odd and asdict(odd)}
-    facts |= {"warnings": _warnings(parts, header["mask"]), "recordings": [asdict(e) for e in entries]}
+    facts |= {"warnings": _warnings(parts, split, header["mask"]), "recordings": [asdict(e) for e in entries]}
     _write_index(made, facts)
     made.replace(out)
 
