@@ -12,6 +12,7 @@ __all__ = ['DETECT_SETS', 'EXTRAS', 'parse_list', 'format_result', 'main', 'coun
 
 # %% ../nbs/82_cli.ipynb #imports
 import argparse
+import csv
 import json
 import os
 import platform
@@ -130,7 +131,8 @@ def format_result(
 ) -> str:
     "The result as text: tables as they are, other values one to a line."
     if "table" in result and "rows" in result:  # an evaluation: its table says it all
-        return "\n".join([result["table"], *_listed("skipped", result.get("skipped", {}))])
+        listed = [line for key in ("notes", "skipped") for line in _listed(key, result.get(key, {}))]
+        return "\n".join([result["table"], *listed])
     lines = []
     for key, value in result.items():
         if key in ("table", "evaluation"):
@@ -279,6 +281,7 @@ def _noticed(store: Store) -> dict:
     if store.oddest:
         odd = store.oddest
         facts["least_like_the_other_healthy"] = f"{odd.name} ({odd.ratio:.1f} times the usual distance)"
+    facts["warnings"] = store.warnings
     plain = lambda s: s.problem.removeprefix(f"{store.raw}/").removeprefix(f"{s.file}: ")
     return facts | {"skipped": {s.file: plain(s) for s in store.skipped}}
 
@@ -804,6 +807,7 @@ def score_command(options: argparse.Namespace) -> dict:
     skipped = noticed["skipped"] if options.skip_bad else None
     with counted("score", len(files)) as progress:
         found = score_recordings(scorer, recordings, options.out, where=options.raw, progress=progress, skipped=skipped)
+    noticed["notes"] |= {r.name: "; ".join(r.notes) for r in found if r.notes}
     limit = scorer.point.recording_threshold
     rows = [
         {"file": r.name, "score": r.score, "alarm": "alarm" if r.score >= limit else ""}
@@ -851,7 +855,9 @@ def evaluate_command(options: argparse.Namespace) -> dict:
     skipped = {} if options.skip_bad else None
     rows = choose_rows(options.rows, scorer)
     result = _evaluate(scorer, options.raw, options.fs, skipped=skipped, rows=rows, moved=options.store)
-    return result.to_json() | {"skipped": skipped or {}, "table": evaluation_table(result)}
+    with open(scorer.run.path / "scores" / "recordings.csv", newline="", encoding="utf-8") as file:
+        notes = {row["file"]: row["notes"] for row in csv.DictReader(file) if row["notes"]}
+    return result.to_json() | {"notes": notes, "skipped": skipped or {}, "table": evaluation_table(result)}
 
 
 def _evaluate(

@@ -29,7 +29,7 @@ import numpy as np
 from joblib.externals.loky import get_reusable_executor
 
 # %% ../../nbs/data/18_ingest.ipynb #own-imports
-from ..config import DataConfig
+from ..config import DataConfig, ScoreConfig
 from .phases import is_reversed, phase_channels
 from timemoe_lab.data.prepare import (
     Moments,
@@ -42,8 +42,10 @@ from timemoe_lab.data.prepare import (
     split_recordings,
 )
 from .layout import Sheet, read_sheet
+from .quality import about_levels, measure, problems, usual_levels
 from .readers import label_of, labelled, list_files, read_labels
 from .recording import Kind, Label, Recording, common_kind, conform, stem_of
+from .signature import SHORTEST_S, unfit
 from .series import SeriesFolder
 from .store import BLOCK, LAYOUT, Entry, Odd, Skipped, Store, series_table
 from ..files import InputError, UsageError, check_new, turn, write_json
@@ -90,12 +92,22 @@ class Part:
     moments: tuple[tuple[float, ...], ...]  # n, mean, square of each channel, then of the virtual ones
     signature: tuple[tuple[float, ...], ...]  # of each channel, see band_levels
     reversed: bool | None  # see is_reversed
+    spoilt: bool  # whether samples are clipped or held
+    unfit: str  # why it has no signature, see unfit
 
     @property
     def summed(self) -> Moments:
         "Its moments, as they are added up."
         n, mean, square = map(np.array, self.moments)
         return Moments(n, mean, square)
+
+    @property
+    def level(self) -> tuple[float, ...]:  # (channel,) rms about the mean; NaN without samples
+        "How large its channels are."
+        n = len(self.rows)
+        total = self.summed
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return tuple(np.sqrt(total.square[:n] / total.n[:n]).tolist())
 
     def entry(
         self,
@@ -116,6 +128,7 @@ class Part:
             flat=self.flat,
             notes=head.notes,
             reversed=self.reversed,
+            level=tuple(float(f"{v:.6g}") for v in self.level if v == v),
         )
 
 # %% ../../nbs/data/18_ingest.ipynb #lay-down-def
@@ -126,32 +139,30 @@ def _lay_down(recording: Recording, folder: Path, stem: str, swap_phases: bool) 
     "Writes the NPY files of a recording, one channel at a time."
     if recording.n_samples < 2:
         raise InputError(f"{recording.name}: {recording.n_samples} samples, expected at least 2; leave it out")
-    finite = []
-    flat = []
     crcs = []
-    for number, (channel, x) in enumerate(zip(recording.channels, recording.signal)):
+    for number, x in enumerate(recording.signal):
         x = np.ascontiguousarray(x, "<f4")
         _save(folder / f"{stem}-{number}.npy", x)
-        known = np.isfinite(x)
-        finite.append(int(known.sum()))
-        if finite[-1] and np.min(x, where=known, initial=np.inf) == np.max(x, where=known, initial=-np.inf):
-            flat.append(channel)
         crcs.append(tuple(_crcs(x)))
+    quality = measure(recording.signal, fs=recording.fs, channels=recording.channels)
+    wrong = problems(quality)
     reverse = is_reversed(recording)
     total = _moments(recording, swap=bool(swap_phases and reverse))
     levels = band_levels(recording).reshape(len(recording.channels), -1)
     return Part(
         stem,
         rows=tuple(range(len(recording.channels))),
-        head=replace(recording, signal=recording.signal[:, :0].copy()),
+        head=replace(recording, signal=recording.signal[:, :0].copy(), notes=(*recording.notes, *wrong)),
         n_samples=recording.n_samples,
         fingerprint=recording.fingerprint,
-        finite=tuple(finite),
-        flat=tuple(flat),
+        finite=tuple(q.n_samples - q.n_missing for q in quality),
+        flat=tuple(q.name for q in quality if q.is_flat),
         crcs=tuple(crcs),
         moments=tuple(tuple(v.tolist()) for v in (total.n, total.mean, total.square)),
         signature=tuple(map(tuple, levels.tolist())),
         reversed=reverse,
+        spoilt=bool(wrong),
+        unfit=unfit(recording),
     )
 
 
@@ -399,6 +410,11 @@ def _meet(
             kept.append(part)
         except InputError as problem:
             refuse(part.head.name, problem)
+    odd = _without_signature(kept, mask)
+    for part in odd:
+        refuse(part.head.name, InputError(f"{where}/{part.head.name}: healthy, and {part.unfit}; leave it out"))
+    names = {part.head.name for part in odd}
+    kept = [part for part in kept if part.head.name not in names]
     if not kept:
         raise InputError(f"{skipped[0].problem}; and none of the other recordings is any better")
     return kept, sorted(skipped, key=lambda s: s.file)
@@ -414,6 +430,63 @@ def _common(parts: list[Part], where: str, mask: tuple[str, ...], skipped: list[
     if unknown:
         raise UsageError(f"--mask {unknown[0]}: no such channel in {like.name}; it has {', '.join(like.channels)}")
     return like
+
+# %% ../../nbs/data/18_ingest.ipynb #signature-def
+def _three_currents(part: Part, mask: tuple[str, ...]) -> bool:
+    "Whether recordings like this one are compared by their signatures."
+    phases = phase_channels(part.head.channels)
+    return phases is not None and not any(part.head.channels[i] in mask for i in phases)
+
+
+def _without_signature(parts: list[Part], mask: tuple[str, ...]) -> list[Part]:
+    "The healthy recordings without a signature among others that have one; short ones only where they are few."
+    healthy = [p for p in parts if p.head.class_id == 0 and _three_currents(p, mask)]
+    n_fit = sum(not p.unfit for p in healthy)
+    unlike = [p for p in healthy if p.unfit and n_fit]
+    short = [p for p in unlike if p.n_samples < SHORTEST_S * p.head.fs]
+    return unlike if len(short) <= n_fit else [p for p in unlike if p not in short]
+
+
+def _warnings(parts: list[Part], split: list[str], mask: tuple[str, ...]) -> dict[str, str]:
+    "What a person should know of the healthy recordings before training on them."
+    told = {}
+    if _too_short_to_calibrate([p for p, s in zip(parts, split) if s in ("train", "calibration")]):
+        told["calibration"] = "a training will find too few windows to say what is normal; add healthy recordings"
+    healthy = [p for p in parts if p.head.class_id == 0]
+    lacking = [p for p in healthy if p.unfit and _three_currents(p, mask)]
+    spoilt = [p.head.name for p in healthy if p.spoilt]
+    if lacking:
+        how_many = f"{len(lacking)} of {len(healthy)} healthy recordings have no signature"
+        first = f"{lacking[0].head.name}: {lacking[0].unfit}"
+        told["physics"] = f"{how_many} ({first}); scores go without this part"
+    if spoilt:
+        names = ", ".join(spoilt[:5]) + (f" and {len(spoilt) - 5} more" if len(spoilt) > 5 else "")
+        told["clipped or held"] = (
+            f"healthy recordings teach that this is normal: record {names} again, or leave them out"
+        )
+    return told
+
+
+def _too_short_to_calibrate(parts: list[Part]) -> bool:
+    "Whether a recording finds less than two windows of scores in all the others to be compared with."
+    config = ScoreConfig()
+    n_windows = [(p.n_samples / p.head.fs - config.window_s + config.hop_s) / config.window_s for p in parts]
+    return sum(n_windows) - max(n_windows) < 2
+
+
+def _with_notes(parts: list[Part], mask: tuple[str, ...]) -> list[Part]:
+    "The parts with notes on their levels, and on faulty ones without a signature."
+    healthy = [p for p in parts if p.head.class_id == 0]
+    some_fit = any(not p.unfit for p in healthy)
+    noted = []
+    for part in parts:
+        at = (part.head.supply_hz, part.head.load_pct)
+        others = [p.level for p in healthy if p is not part and (p.head.supply_hz, p.head.load_pct) == at]
+        notes = about_levels(part.level, usual_levels(others), part.head.channels) if len(others) > 1 else []
+        if part.unfit and some_fit and _three_currents(part, mask):
+            notes.append(f"{part.unfit}: its score goes without physics")
+        noted.append(replace(part, head=replace(part.head, notes=(*part.head.notes, *notes))) if notes else part)
+    return noted
 
 # %% ../../nbs/data/18_ingest.ipynb #check-def
 def _conform(part: Part, like: Recording, where: str) -> Part:
@@ -550,6 +623,7 @@ def _build(
     folder: Path, out: Path, parts: list[Part], skipped: list[Skipped], header: dict, mend: Callable[[Part], None]
 ) -> None:
     "Makes the store in `folder` and moves it to `out`."
+    parts = _with_notes(parts, header["mask"])
     heads = [p.head for p in parts]
     split = split_recordings(heads, seed=header["seed"])
     check_splits(heads, split, where=header["raw"])
@@ -572,7 +646,7 @@ def _build(
     facts |= {"channels": heads[0].channels, "units": heads[0].units, "scale": asdict(scale)}
     odd = _oddest(parts)
     facts |= {"virtual_scale": asdict(virtual) if virtual.mean else None, "oddest": odd and asdict(odd)}
-    facts |= {"recordings": [asdict(e) for e in entries]}
+    facts |= {"warnings": _warnings(parts, split, header["mask"]), "recordings": [asdict(e) for e in entries]}
     _write_index(made, facts)
     made.replace(out)
 

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['RATE_HZ', 'SHORTEST_S', 'SUPPLY_HZ', 'HARMONICS', 'SIDES_OF', 'TURNS', 'ORDERS', 'BINS', 'PERIODS', 'SMEARED', 'WEAK',
-           'OPERATING', 'DEGREES', 'Sight', 'side_channels', 'look', 'supply_line', 'steadied', 'slip_of', 'Line',
-           'lines', 'Spectrum', 'spectrum', 'vector_of', 'negative_sequence', 'Signature', 'read_signature',
-           'exponents', 'choose', 'Conditional']
+           'QUICK_S', 'OPERATING', 'DEGREES', 'Sight', 'side_channels', 'look', 'supply_line', 'steadied', 'slip_of',
+           'Line', 'lines', 'Spectrum', 'spectrum', 'vector_of', 'negative_sequence', 'Signature', 'read_signature',
+           'unfit', 'exponents', 'choose', 'Conditional']
 
 # %% ../../nbs/data/13_signature.ipynb #imports
 import math
@@ -167,9 +167,10 @@ def supply_line(
     "The supply's frequency."
     size = 1 << (2 * len(sight.weight) - 1).bit_length()
     power = np.abs(np.fft.fft(sight.weight * sight.current, size)) ** 2
-    at = np.arange(*(round(hz * size / sight.fs) for hz in SUPPLY_HZ))
+    low, high = (min(round(hz * size / sight.fs), size // 2) for hz in SUPPLY_HZ)
+    at = np.arange(low, high)  # none at a rate that no supply can be seen at
     both = power[at] + power[-at]
-    if not both.max() > _SHARE * (sight.weight * np.abs(sight.current) ** 2).sum():
+    if not both.max(initial=0.0) > _SHARE * (sight.weight * np.abs(sight.current) ** 2).sum():
         return None
     peak = at[both.argmax()]
     hz = float(peak * sight.fs / size)
@@ -445,6 +446,36 @@ def read_signature(
     condition = np.concatenate([[supply_hz, abs(positive), slip], further])
     weight = np.array([1.0 if name.endswith(("I-", "flux")) else WEAK for name in names])
     return Signature(condition, ("supply Hz", "|I+|", "slip", *further_names), values, names, weight, slip_known)
+
+# %% ../../nbs/data/13_signature.ipynb #unfit-def
+QUICK_S = 2.0  # of a long recording that are looked at first
+
+
+def unfit(
+    recording: Recording,
+    *,
+    mask: tuple[str, ...] = (),  # channels that take no part
+) -> str:  # empty when it has one, or when its kind never has: no three phase currents
+    "Why a recording has no signature."
+    phases = phase_channels(recording.channels)
+    if phases is None or any(recording.channels[i] in mask for i in phases):
+        return ""
+    half = round(QUICK_S * recording.fs / 2)
+    middle = recording.n_samples // 2
+    if middle > 2 * half:
+        sight = look(recording, mask=mask, part=(middle - half, middle + half))
+        if sight is not None and supply_line(sight) is not None:
+            return ""
+    sight = look(recording, mask=mask)
+    current = recording.signal[list(phases)]
+    if sight is None:
+        known_s = np.isfinite(current).all(axis=0).sum() / recording.fs
+        return f"{known_s:.3g} s of known currents, expected at least {SHORTEST_S:g} s for a signature"
+    if supply_line(sight) is not None:
+        return ""
+    low, high = SUPPLY_HZ
+    still = "; the motor stood still" if (np.nanmax(current, axis=1) == np.nanmin(current, axis=1)).all() else ""
+    return f"no supply frequency from {low:g} to {high:g} Hz stands out in its currents{still}"
 
 # %% ../../nbs/data/13_signature.ipynb #conditional-def
 OPERATING = 3  # leading columns of a condition: supply, current, slip

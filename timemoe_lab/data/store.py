@@ -65,6 +65,7 @@ class Entry:
     flat: tuple[str, ...]  # channels that hold one value only
     notes: tuple[str, ...] = ()  # what looked wrong and could be read
     reversed: bool | None = None  # whether the phases run backwards; None without three currents
+    level: tuple[float, ...] = ()  # rms about the mean of each channel, in its unit; none when a channel has no samples
 
 
 @dataclass(frozen=True)
@@ -254,6 +255,7 @@ class Store(Blocks):
         self.raw: str = header["raw"]  # folder that the recordings came from
         self.skipped: tuple[Skipped, ...] = header["skipped"]
         self.oddest: Odd | None = header["oddest"]  # None: there were no three to compare
+        self.warnings: dict[str, str] = header.get("warnings", {})  # by what they are about
         self.entries: tuple[Entry, ...] = header["entries"]
         super().__init__(self.path, _read_table(self.path, header, "index.npy"), len(self.channels))
 

@@ -244,7 +244,7 @@ def outcome_of(
     counts = [np.pad(counted & y, pad).reshape(-1, factor).sum(axis=1) for y in (~label, label)]
     at = [f"{v:g} {unit}" for v, unit in ((recording.supply_hz, "Hz"), (recording.load_pct, "%")) if v is not None]
     return Outcome(
-        scored=RecordingScore.of(recording, next(iter(found.values()))),
+        scored=RecordingScore.of(recording, next(iter(found.values())), notes=detectors.scorer.notes(recording)),
         class_id=recording.class_id,
         condition=", ".join(at),
         faulty=bool(label.any()),

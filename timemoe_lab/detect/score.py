@@ -47,9 +47,10 @@ class Basis:
         self,
         condition: np.ndarray,  # (quantity,)
     ) -> np.ndarray:  # (term,), the first is 1
-        "The terms of a condition."
+        "The terms of a condition; of an average one where it can't be read."
         if self.degree == 0:
             return np.ones(1)
+        condition = np.where(np.isfinite(condition), condition, self.mean)
         z = (np.clip(condition, self.low, self.high) - self.mean) / self.std
         return PolynomialFeatures(self.degree).fit_transform(z[None])[0]
 
@@ -220,19 +221,19 @@ def part_sums(
     width: int,  # cells in a window, see pooling
     n_axes: int,  # of the space
 ) -> dict[str, list[Normal] | list[Motors]]:  # by part, one for each recording
-    "What each recording adds to the profile."
+    "What each recording adds to the profile; one without a signature adds nothing to the parts that need it."
     signed = [e for e in evidence if e.signature is not None]
-    if signed and len(signed) < len(evidence):
-        name = next(e.name for e in evidence if e.signature is None)
-        raise InputError(f"{name}: no supply frequency stands out in its currents; leave it out, or mask a current")
-    basis = fit_basis(np.array([e.condition for e in evidence]))
+    basis = fit_basis(np.array([e.condition for e in signed or evidence]))
     found = {}
     for part in WINDOW_PARTS:
-        if all(part in e.parts for e in evidence):
-            shaped = [_by_lead(e.parts[part], n_axes) if part == "gradient" else e.parts[part] for e in evidence]
+        example = next((e.parts[part] for e in evidence if part in e.parts), None)
+        if example is not None:
+            each = [e.parts.get(part, np.full_like(example[:, :1], np.nan)) for e in evidence]
+            shaped = [_by_lead(v, n_axes) for v in each] if part == "gradient" else each
             found[part] = [sums_of(v, e.condition, basis=basis, width=width) for v, e in zip(shaped, evidence)]
     if len(signed) >= MIN_RECORDINGS:
-        found["physics"] = [motor_of(e.signature) for e in signed]
+        nothing = motor_of(signed[0].signature) - motor_of(signed[0].signature)
+        found["physics"] = [motor_of(e.signature) if e.signature else nothing for e in evidence]
     return found
 
 # %% ../../nbs/detect/51_score.ipynb #pack-def
@@ -347,12 +348,15 @@ def distances(
     evidence: Evidence,
     normals: dict[str, Normal | Motors],  # by part
 ) -> dict[str, np.ndarray]:  # by part: (series, window); joint and virtual (1, window), physics (1, 1)
-    "How far each part of a recording is from normal."
+    "How far each part of a recording is from normal; NaN for parts that it lacks, for want of a signature."
     condition = evidence.condition
+    n_all = max(v.shape[1] for v in evidence.parts.values())
     found = {}
     for part, normal in normals.items():
         if part == "physics":
-            found[part] = normal.distance(evidence.signature)
+            found[part] = np.full((1, 1), np.nan) if evidence.signature is None else normal.distance(evidence.signature)
+        elif part not in evidence.parts:
+            found[part] = np.full((1, n_all), np.nan)
         elif part == "gradient":
             n_series, n_windows, n_features = evidence.parts[part].shape
             n_axes = n_features * n_series // len(normal.product)
@@ -453,8 +457,6 @@ def score_recording(
 ) -> dict[str, Scores]:  # by row, see score_rows
     "The scores of a recording by every design that a report compares."
     evidence = gather(model, recording, frame=frame, config=config, space=profile.space)
-    if evidence.signature is None and {"physics", "virtual"} & profile.normals.keys():
-        raise InputError(f"{recording.name}: no supply frequency stands out in its currents; leave it out")
     found = distances(evidence, profile.normals)
     rows = score_rows(evidence, found, levels=profile.levels, fs=recording.fs, config=config.score)
     if not np.isfinite(rows["lab"].score).any():
@@ -500,6 +502,9 @@ def _levels(outside: list[tuple[Evidence, dict[str, np.ndarray]]], fs: float, co
     for part in outside[0][1]:
         share = 1 - config.risk if part in RECORDING_PARTS else config.level
         levels[part] = quantile(np.concatenate([channel_mean(d[part]) for _, d in outside]), share)
+    if not np.isfinite(list(levels.values())).all():
+        lacking = ", ".join(part for part, level in levels.items() if not math.isfinite(level))
+        raise InputError(f"{len(outside)} healthy recordings hold too few windows to say what is normal ({lacking})")
     points = []
     for evidence, d in outside:
         ratios = joined_parts({part: v / levels[part] for part, v in d.items()}, config)

@@ -21,7 +21,10 @@ import torch
 # %% ../../nbs/detect/54_scorer.ipynb #own-imports
 from ..config import Config
 from ..data.prepare import Counts, Frame, normalise
+from ..data.quality import about_levels, problems, usual_levels
+from ..data.quality import measure as measure_samples
 from ..data.recording import Recording, conform, stem_of
+from ..data.signature import unfit
 from ..data.store import Store
 from .reading import Evidence, gather, learn_space
 from .score import Profile, Scores, fit_profile, load_profile, score_recording, score_rows
@@ -158,11 +161,36 @@ class Scorer:
         where: Path | str = "",  # folder, for messages
     ) -> dict[str, Scores]:  # by row: lab, spec, and others
         "The scores of a recording by every design."
-        frame, config = self.frame, self.run.config
-        like = {"fs": frame.fs, "channels": frame.channels, "units": frame.units, "like": f"the run {self.run.path}"}
-        recording = conform(recording, **like, where=Path(where))
+        config = self.run.config
+        recording = self._conform(recording, where)
         with cpu_threads(config.train.threads):
-            return score_recording(self.model, self.profile, recording, frame=frame, config=config)
+            return score_recording(self.model, self.profile, recording, frame=self.frame, config=config)
+
+    def notes(
+        self,
+        recording: Recording,
+        *,
+        where: Path | str = "",  # folder, for messages
+    ) -> tuple[str, ...]:
+        "What a person should know of a recording beside its score."
+        recording, frame = self._conform(recording, where), self.frame
+        quality = measure_samples(recording.signal, fs=recording.fs, channels=recording.channels)
+        used = [i for i, name in enumerate(frame.channels) if name not in frame.mask]
+        mine = [quality[i] for i in used]
+        flat = ", ".join(q.name for q in mine if q.is_flat)
+        told = [*recording.notes, *([f"{flat} flat: one value only"] if flat else []), *problems(mine)]
+        healthy = [r for r in self.run.facts["recordings"] if r["class_id"] == 0 and r["split"] in SEEN]
+        levels = [[r["level"][i] for i in used] for r in healthy if len(r.get("level", ())) == len(quality)]
+        if levels:
+            told += about_levels([q.level for q in mine], usual_levels(levels), [q.name for q in mine])
+        why = unfit(recording, mask=frame.mask) if {"physics", "virtual"} & self.profile.normals.keys() else ""
+        return (*told, f"{why}: scored without physics") if why else tuple(told)
+
+    def _conform(self, recording: Recording, where: Path | str) -> Recording:
+        "The recording in the order of the run's channels."
+        frame = self.frame
+        like = {"fs": frame.fs, "channels": frame.channels, "units": frame.units, "like": f"the run {self.run.path}"}
+        return conform(recording, **like, where=Path(where))
 
 # %% ../../nbs/detect/54_scorer.ipynb #open-def
 def open_scorer(
@@ -200,16 +228,19 @@ class RecordingScore:
     n_unscored: int  # samples without a score
     n_missing: int  # values of all channels that are missing in the file
     counts: Counts  # what became of them
+    notes: tuple[str, ...] = ()  # see Scorer.notes
 
     @classmethod
     def of(
         cls,
         recording: Recording,
         scores: Scores,
+        *,
+        notes: tuple[str, ...] = (),  # see Scorer.notes
     ) -> "RecordingScore":
         "The line of a recording."
         n_missing = int((~np.isfinite(recording.signal)).sum())
-        return cls(recording.name, scores.recording_score, scores.n_unscored, n_missing, scores.counts)
+        return cls(recording.name, scores.recording_score, scores.n_unscored, n_missing, scores.counts, notes)
 
 
 def save_scores(
@@ -228,11 +259,11 @@ def save_summary(
     found: Sequence[RecordingScore],
     threshold: float,  # of a recording
 ) -> None:
-    "Writes recordings.csv: file, recording_score, alarm."
+    "Writes recordings.csv: file, recording_score, alarm, notes."
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["file", "recording_score", "alarm"])
-    table.writerows([r.name, f"{r.score:.6g}", int(r.score >= threshold)] for r in found)
+    table.writerow(["file", "recording_score", "alarm", "notes"])
+    table.writerows([r.name, f"{r.score:.6g}", int(r.score >= threshold), "; ".join(r.notes)] for r in found)
     (folder / "recordings.csv").write_text(text.getvalue(), encoding="utf-8")
 
 
@@ -271,7 +302,7 @@ def score_recordings(
                 skipped[recording.name] = str(error)
                 continue
             save_scores(made, recording, scores)
-            found.append(RecordingScore.of(recording, scores))
+            found.append(RecordingScore.of(recording, scores, notes=scorer.notes(recording, where=where)))
             progress(recording.name)
         if not found:
             why = next(iter((skipped or {}).values()), "none is there")

@@ -274,6 +274,9 @@ def start_run(
     return RunFolder(out)
 
 
+_KEPT = ("name", "fingerprint", "split", "class_id", "level")  # of each recording
+
+
 def _facts(store: Store, config: Config) -> dict:
     "What config.json says of a run."
     return {
@@ -290,7 +293,7 @@ def _facts(store: Store, config: Config) -> dict:
         "virtual_scale": store.virtual_scale and asdict(store.virtual_scale),
         "swap_phases": store.swap_phases,
         "healthy_head": store.healthy_head,
-        "recordings": [{k: getattr(e, k) for k in ("name", "fingerprint", "split", "class_id")} for e in store.entries],
+        "recordings": [{k: getattr(e, k) for k in _KEPT} for e in store.entries],
         "versions": versions(),
         "git_revision": git_revision(),
         "code_sha256": code_hash(),

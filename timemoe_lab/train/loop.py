@@ -574,7 +574,8 @@ def _end(training: Training, progress: Progress) -> None:
     run.log("end", progress.step, loss=progress.loss)
     if training.failed:
         text = f"trained to step {progress.step}, but its last heartbeat failed: {training.failed}"
-        raise InputError(f"{run.path}: {text}; mend this and go on with: timemoe-lab agent {run.path}")
+        others = f"with other recordings, from its weights: timemoe-lab train STORE --out RUN --init {run.path}"
+        raise InputError(f"{run.path}: {text}; mend this and go on with: timemoe-lab agent {run.path}; or {others}")
 
 # %% ../../nbs/train/41_loop.ipynb #go-on-def
 def _go_on(
