@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from importlib import import_module
@@ -58,9 +59,7 @@ def folder(tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
     for i, n in enumerate((700, BLOCK + 9, 600, 650, BLOCK)):
-        write_file(
-            raw / f"0_{i}.csv", n, seed=i, gap=GAPS.get(i, ()), channels=("CH2", "CH1")[:: -1 if i - 3 else 1]
-        )
+        write_file(raw / f"0_{i}.csv", n, seed=i, gap=GAPS.get(i, ()), channels=("CH2", "CH1")[:: -1 if i - 3 else 1])
     write_file(raw / "1_5.csv", seed=5)
     return raw
 
@@ -78,6 +77,11 @@ def living_helpers():
     "Processes that read for this one; joblib's tracker, which stays, is none."
     living = [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
     return [p for p in living if "resource_tracker" not in " ".join(p.cmdline())]
+
+
+def living_readers():
+    "Threads that read."
+    return [t for t in threading.enumerate() if t.name.startswith("prepare")]
 
 
 # What goes in comes out
@@ -156,21 +160,23 @@ def test_the_table_holds_what_the_entries_say(folder, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
-def test_bytes_are_the_same_whatever_the_number_of_processes(folder, tmp_path, workers):
+def test_bytes_are_the_same_whatever_the_number_of_readers(folder, tmp_path, monkeypatch, workers):
     told = []
-    reading = []
+    reading = set()
+    real = readers_room.labelled
 
-    def tell(name):
-        told.append(name)
-        reading.extend(living_helpers())
+    def read(path, *a, **o):
+        reading.add(threading.get_ident())
+        return real(path, *a, **o)
 
     (folder / "0_bad.csv").write_text("no numbers")
     prepare_folder(folder, tmp_path / "one", skip_bad=True)
-    prepare_folder(folder, tmp_path / "many", skip_bad=True, workers=workers, progress=tell)
-    assert bool(reading) == (workers > 1)
+    monkeypatch.setattr(ingest_room, "labelled", read)
+    prepare_folder(folder, tmp_path / "many", skip_bad=True, workers=workers, progress=told.append)
+    assert len(reading) <= workers and (threading.get_ident() in reading) == (workers == 1)
     assert same_bytes(tmp_path / "one", tmp_path / "many")
     assert told == sorted(p.name for p in folder.iterdir())
-    assert living_helpers() == []
+    assert living_readers() == living_helpers() == []
 
 
 @pytest.mark.slow
@@ -458,11 +464,20 @@ def test_a_torn_part_is_read_again(folder, tmp_path, monkeypatch, torn):
     assert len(read) == 1 and same_bytes(tmp_path / "store", tmp_path / "whole")
 
 
+def change_in_silence(path):
+    "Other numbers in a file that looks as it did."
+    before = path.stat()
+    path.write_text(path.read_text().replace(",0.", ",1."))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
 CHANGES = {
     "a file": lambda raw: write_file(raw / "0_2.csv", 610, seed=99),
     "a file of the same size": lambda raw: (raw / "0_2.csv").write_text(
         (raw / "0_2.csv").read_text().replace(",0.", ",1.")
     ),
+    "a file of the same size and time": lambda raw: change_in_silence(raw / "0_2.csv"),
     "its label": lambda raw: (raw / "labels.csv").write_text("file,class_id\n0_2.csv,3\n"),
 }
 
@@ -475,6 +490,25 @@ def test_what_changed_while_it_was_interrupted_is_read_again(folder, tmp_path, m
     read = count_reads(monkeypatch)
     prepare_folder(folder, tmp_path / "store")
     assert read == ["0_2.csv"] and same_bytes(tmp_path / "store", tmp_path / "whole")
+
+
+def test_what_was_only_touched_or_copied_is_not_read_again(folder, tmp_path, monkeypatch):
+    prepare_folder(folder, tmp_path / "whole")
+    kill(folder, tmp_path / "store", "in the merge", 3)
+    for path in folder.iterdir():
+        os.utime(path, (0, 0))
+    read = count_reads(monkeypatch)
+
+    shutil.copytree(staging(tmp_path / "store"), staging(tmp_path / "copied"))
+    prepare_folder(folder, tmp_path / "store")
+    copied = shutil.copytree(folder, tmp_path / "copy")
+    prepare_folder(copied, tmp_path / "copied")
+    assert read == [] and same_bytes(tmp_path / "store", tmp_path / "whole")
+
+
+def test_some_files_of_a_folder_make_a_store_of_their_own(folder, tmp_path):
+    some = sorted(p.name for p in folder.iterdir())[:4]
+    assert [e.name for e in prepare_folder(folder, tmp_path / "some", files=some).entries] == some
 
 
 def test_options_that_change_what_was_read_read_it_again(folder, tmp_path, monkeypatch):
@@ -538,7 +572,7 @@ def test_a_second_prepare_is_kept_away_until_the_first_has_ended(folder, tmp_pat
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    "A folder that two processes read for about a second, and its store."
+    "A folder that two threads read for about a second, and its store."
     raw = tmp_path_factory.mktemp("many") / "raw"
     raw.mkdir()
     for i in range(16):
@@ -569,7 +603,7 @@ except KeyboardInterrupt:
     ],
     ids=["killed", "Ctrl-C", "terminated as Ctrl-C", "terminated"],
 )
-def test_helpers_end_with_their_parent_and_the_rest_is_read_later(many, tmp_path, monkeypatch, how, handler, status):
+def test_readers_end_with_their_process_and_the_rest_is_read_later(many, tmp_path, monkeypatch, how, handler, status):
     out, (raw, whole) = tmp_path / "store", many
     process = subprocess.Popen(
         [sys.executable, "-c", WORKERS, raw, out, handler],
@@ -594,18 +628,14 @@ def test_helpers_end_with_their_parent_and_the_rest_is_read_later(many, tmp_path
     assert len(read) == 16 - n_staged and same_bytes(out, whole)
 
 
-def test_a_helper_that_is_killed_is_one_line_and_the_rest_is_read_later(many, tmp_path):
-    killed = []
+def test_who_reads_ends_with_an_error_and_the_rest_is_read_later(many, tmp_path):
+    def full(name):
+        if name == "0_02.csv":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def kill_one(name):
-        helpers = [] if killed else living_helpers()
-        killed.extend(helpers[:1])
-        for helper in helpers[:1]:
-            helper.kill()
-
-    with pytest.raises(Stopped, match="killed.*--workers 1") as raised:
-        prepare_folder(many[0], tmp_path / "store", workers=2, skip_bad=True, progress=kill_one)
-    assert "\n" not in str(raised.value) and staging(tmp_path / "store").is_dir()
+    with pytest.raises(OSError, match="No space"):
+        prepare_folder(many[0], tmp_path / "store", workers=2, progress=full)
+    assert living_readers() == [] and 3 <= len(list(staging(tmp_path / "store").glob("*.parts"))) < 16
     assert same_bytes(prepare_folder(many[0], tmp_path / "store", workers=1).path, many[1])
 
 

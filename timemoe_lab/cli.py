@@ -306,20 +306,22 @@ def prepare(
     swap_phases: bool = False,  # bring reversed phases into order
     healthy_head: int | None = None,  # samples that are cut off each faulty recording as a healthy one
     skip_bad: bool = False,  # go on without recordings that can't be used
-    workers: int | None = None,  # processes that read; None: as many as there are cores
+    workers: int | None = None,  # threads that read; None: as many as there are cores
 ) -> Store:
     "A store of a raw folder."
     how = {"mask": mask, "fs": fs, "seed": seed, "fits": config.data, "swap_phases": swap_phases}
     how |= {"healthy_head": healthy_head, "skip_bad": skip_bad, "workers": workers}
-    n_sources = len(SeriesFolder(raw) if (raw / "meta.json").is_file() else list_files(raw))
+    corpus = (raw / "meta.json").is_file()
+    sizes = {} if corpus else {f.name: f.stat().st_size / 1e6 for f in list_files(raw)}
+    n_sources = len(SeriesFolder(raw) if corpus else sizes)
     try:
-        with counted("prepare", n_sources) as progress:
-            return prepare_folder(raw, out, **how, progress=progress)
+        with Bar("prepare", n_sources, unit="file", total_mb=sum(sizes.values())) as bar:
+            return prepare_folder(raw, out, **how, progress=lambda name: bar.advance(name, sizes.get(name, 0.0)))
     except KeyboardInterrupt:
         raise InputError("interrupted; the same command goes on from here") from None
 
 # %% ../nbs/82_cli.ipynb #bench-def
-DETECT_SETS = ("itsc", "skab", "ucr", "nab", "simulator")
+DETECT_SETS = ("itsc", "skab", "ucr", "nab", "ufc", "simulator")
 
 
 def bench_command(options: argparse.Namespace) -> dict:
@@ -352,16 +354,16 @@ def _bench_detect(options: argparse.Namespace) -> dict:
     "The evaluations of the sets named, by trial, and their tables."
     from timemoe_lab.detect.evaluation import evaluation_table
     from timemoe_lab.model.device import pick_device
-    from timemoe_lab.trials import detect, trials, trials_table
+    from timemoe_lab.trials import PUBLISHED, beside_table, detect, trials, trials_table
 
     how = {"device": pick_device(options.device), "seed": options.seed, "rows": options.rows}
     config = preset(options.preset or "tiny")
     found, skipped = {}, {}
     tables = []
     config = replace(config, train=replace(config.train, seed=options.seed, steps=options.steps or config.train.steps))
-    chosen = {k: getattr(options, k) for k in ("noise", "seed", "channels")}
+    chosen = {k: getattr(options, k) for k in ("noise", "seed", "channels", "limit")}
     with tempfile.TemporaryDirectory() as folder:
-        out = check_new(options.out) if options.out else Path(folder) / "detect"
+        out = check_new(options.out, besides=("ufc-0",)) if options.out else Path(folder) / "detect"
         for name in (w for w in options.what if w in DETECT_SETS):
             several = trials(name, options.data, config=config, **chosen)
             for i, trial in enumerate(several):
@@ -375,7 +377,10 @@ def _bench_detect(options: argparse.Namespace) -> dict:
             mine = [found[t.name] for t in several if t.name in found]
             tables += [trials_table(mine)] if len(several) > 2 else []
             tables += [f"{t.name}\n{evaluation_table(found[t.name])}" for t in several if len(several) < 3]
-    return {"trials": {k: e.to_json() for k, e in found.items()}, "skipped": skipped, "table": "\n\n".join(tables)}
+            tables += [beside_table(e, PUBLISHED[name]) for e in mine if name in PUBLISHED]
+    published = {k: asdict(PUBLISHED[k]) for k in options.what if k in PUBLISHED}
+    facts = {"trials": {k: e.to_json() for k, e in found.items()}, "published": published, "skipped": skipped}
+    return facts | {"table": "\n\n".join(tables)}
 
 # %% ../nbs/82_cli.ipynb #bench-parts-def
 def _bench_ingest(options: argparse.Namespace) -> tuple:  # numbers, and which keep their bounds
@@ -1231,10 +1236,14 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     command.add_argument("--noise", type=_share, default=0.0, metavar="SHARE", help=help_)
     command.add_argument("--seed", type=_seed, default=1, help="detect: of splits, noise and motors (default: 1)")
     command.add_argument("--steps", **_SHARED["steps"])
-    command.add_argument("--channels", choices=("currents", "flux", "voltages"), default="currents", help="simulator")
+    help_ = "detect ufc: recordings of each class, supply frequency and load (default: all)"
+    command.add_argument("--limit", type=_count, metavar="N", help=help_)
+    command.add_argument(
+        "--channels", choices=("currents", "flux", "voltages"), default="currents", help="simulator, ufc"
+    )
     command.add_argument("--rows", **_ROWS)
     command.add_argument(
-        "--out", type=Path, metavar="DIR", help="detect: folder to make, with store and run (default: none)"
+        "--out", type=Path, metavar="DIR", help="detect: folder to make, with store and run; ufc goes on there"
     )
 
 
@@ -1251,4 +1260,4 @@ def _add_prepare(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="cut the first N samples off each faulty recording, as a healthy one; its fault must begin later",
     )
-    command.add_argument("--workers", type=_count, metavar="N", help="processes that read (default: one per core)")
+    command.add_argument("--workers", type=_count, metavar="N", help="files read at a time (default: one per core)")

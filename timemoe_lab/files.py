@@ -247,21 +247,34 @@ class Bar:
         done: int = 0,  # units that were done before
         unit: str = "step",
         quiet: bool = False,  # show nothing: another process does
+        total_mb: float | None = None,  # MB of work; the bar and the time left go by it
     ):
         off = quiet or not sys.stderr.isatty()
-        self._bar = tqdm(total=total, initial=done, desc=what, unit=unit, file=sys.stderr, disable=off)
+        size = (
+            {"total": 1e6 * total_mb, "unit": "B", "unit_scale": True} if total_mb else {"total": total, "unit": unit}
+        )
+        self._bar = tqdm(**size, initial=0 if total_mb else done, desc=what, file=sys.stderr, disable=off)
         self._quiet = quiet
         self._what = what
+        self._unit = unit
         self._total = total
+        self._total_mb = total_mb
         self._done = done
+        self._done_mb = 0.0
         self._first = done
         self._began = self._said = time.monotonic()
 
-    def advance(self, note: str = "") -> None:
+    def advance(
+        self,
+        note: str = "",
+        mb: float = 0.0,  # of the unit
+    ) -> None:
         "One unit is done."
         self._done += 1
-        self._bar.set_postfix_str(note, refresh=False)
-        self._bar.update()
+        self._done_mb += mb
+        counted = f"{self._done}/{self._total} {self._unit}s, " if self._total_mb else ""
+        self._bar.set_postfix_str(counted + note, refresh=False)
+        self._bar.update(1e6 * mb if self._total_mb else 1)
         if self._bar.disable and not self._quiet:
             self._say_line(note)
 
@@ -271,9 +284,13 @@ class Bar:
         if self._total is None:
             print(f"{self._what}: {note or self._done}", file=sys.stderr, flush=True)
         elif now - self._said > 10 or self._done == self._total:
-            left_s = (now - self._began) / (self._done - self._first) * (self._total - self._done)
-            line = f"{self._what}: {self._done}/{self._total}, {left_s:.0f} s left {note}"
-            print(line.rstrip(), file=sys.stderr, flush=True)
+            share = (self._done - self._first) / (self._total - self._first)
+            where = f"{self._done}/{self._total}"
+            if self._total_mb:
+                share = self._done_mb / self._total_mb
+                where += f" {self._unit}s, {self._done_mb:.0f}/{self._total_mb:.0f} MB"
+            left_s = (now - self._began) * (1 / max(share, 1e-9) - 1)
+            print(f"{self._what}: {where}, {left_s:.0f} s left {note}".rstrip(), file=sys.stderr, flush=True)
             self._said = now
 
     def __enter__(self) -> "Bar":

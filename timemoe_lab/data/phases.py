@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.fft import fft, ifft
 from scipy.ndimage import minimum_filter1d
-from scipy.signal import oaconvolve
 
 # %% ../../nbs/data/12_phases.ipynb #own-imports
 from .recording import Recording
@@ -23,7 +23,11 @@ def park(
     currents: np.ndarray,  # (3, time) A
 ) -> np.ndarray:  # (time,) complex, A peak
     "The vector of three phase quantities."
-    return 2 / 3 * (np.exp(2j * np.pi / 3 * np.arange(3)) @ currents)
+    first, second, third = currents.astype(np.float64, copy=False)
+    vector = np.empty(len(first), complex)
+    vector.real = (2 * first - second - third) / 3
+    vector.imag = (second - third) / np.sqrt(3)
+    return vector
 
 # %% ../../nbs/data/12_phases.ipynb #ring-def
 ANGLES = 72  # bins of a ring
@@ -64,6 +68,9 @@ def middle_of(
     start = max(0, (signal.shape[1] - _SPAN) // 2)
     part = signal[:, start : start + _SPAN].astype(np.float64)
     finite = np.isfinite(part)
+    if finite.all():
+        part -= part.mean(axis=1, keepdims=True)
+        return part
     mean = np.where(finite, part, 0).sum(axis=1, keepdims=True) / np.maximum(finite.sum(axis=1, keepdims=True), 1)
     return np.where(finite, part - mean, 0)
 
@@ -121,9 +128,22 @@ def virtual_channels(
     currents = np.where(known, currents, mean)
     half = max(1, round(REACH_S * fs))
     at = np.arange(-half, half + 1)
-    taps = np.where(at % 2, 2 / (np.pi * np.where(at, at, 1)), 0) * np.hamming(2 * half + 1)
-    backward = park(currents - mean).conj()
-    negative = np.abs(backward + 1j * oaconvolve(np.pad(backward, half), taps, mode="valid")) / 2
-    reached = minimum_filter1d(known, 2 * half + 1, mode="constant", cval=False)
-    found = [np.abs(park(currents)), negative, currents.mean(axis=0)]
-    return np.where([known, reached, known], found, np.nan)
+    taps = 1j * np.where(at % 2, 2 / (np.pi * np.where(at, at, 1)), 0) * np.hamming(2 * half + 1)
+    taps[half] = 1
+    negative = np.abs(_filtered(park(currents - mean).conj(), taps)) / 2
+    found = np.stack([np.abs(park(currents)), negative, currents.mean(axis=0)])
+    found[1, ~minimum_filter1d(known, 2 * half + 1, mode="constant", cval=False)] = np.nan
+    if not known.all():
+        found[::2, ~known] = np.nan
+    return found
+
+
+def _filtered(x: np.ndarray, taps: np.ndarray) -> np.ndarray:
+    "A complex series (time,) through a centred filter of odd length; beyond its ends it is 0."
+    size = 1 << max(13, (4 * len(taps)).bit_length())  # samples of a transform
+    step = size - len(taps) + 1
+    padded = np.zeros(-(-len(x) // step) * step + len(taps) - 1, complex)
+    padded[len(taps) // 2 :][: len(x)] = x
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, size)[::step]
+    found = ifft(fft(pieces) * fft(taps, size), overwrite_x=True)
+    return found[:, len(taps) - 1 :].ravel()[: len(x)]
