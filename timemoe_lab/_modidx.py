@@ -604,8 +604,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'timemoe_lab.data.ingest.Part': ('data/ingest.html#part', 'timemoe_lab/data/ingest.py'),
                                          'timemoe_lab.data.ingest.Part.entry': ( 'data/ingest.html#part.entry',
                                                                                  'timemoe_lab/data/ingest.py'),
-                                         'timemoe_lab.data.ingest.Part.level': ( 'data/ingest.html#part.level',
-                                                                                 'timemoe_lab/data/ingest.py'),
                                          'timemoe_lab.data.ingest.Part.summed': ( 'data/ingest.html#part.summed',
                                                                                   'timemoe_lab/data/ingest.py'),
                                          'timemoe_lab.data.ingest.SequenceSource': ( 'data/ingest.html#sequencesource',

@@ -86,9 +86,8 @@ class Part:
     finite: tuple[int, ...]  # samples that aren't missing, of each channel
     flat: tuple[str, ...]  # channels that hold one value only
     crcs: tuple[tuple[int, ...], ...]  # of the blocks of each channel
-    moments: tuple[
-        tuple[float, ...], ...
-    ]  # n, mean, square of each channel, then of the virtual ones; healthy ones only
+    level: tuple[float, ...]  # of each channel, rms about the mean; NaN without samples
+    moments: tuple[tuple[float, ...], ...]  # n, mean, square of each channel, then of virtual ones; of healthy ones only
     signature: tuple[tuple[float, ...], ...]  # of each channel, see band_levels; healthy ones only
     reversed: bool | None  # see is_reversed
     spoilt: bool  # whether samples are clipped or held
@@ -99,14 +98,6 @@ class Part:
         "Its moments, as they are added up."
         n, mean, square = map(np.array, self.moments)
         return Moments(n, mean, square)
-
-    @property
-    def level(self) -> tuple[float, ...]:  # (channel,) rms about the mean; NaN without samples
-        "How large its channels are."
-        n = len(self.rows)
-        total = self.summed
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return tuple(np.sqrt(total.square[:n] / total.n[:n]).tolist())
 
     def entry(
         self,
@@ -160,6 +151,7 @@ def _lay_down(recording: Recording, folder: Path, stem: str, swap_phases: bool) 
         finite=tuple(q.n_samples - q.n_missing for q in quality),
         flat=tuple(q.name for q in quality if q.is_flat),
         crcs=tuple(crcs),
+        level=tuple(q.level for q in quality),
         moments=moments,
         signature=tuple(map(tuple, levels)),
         reversed=reverse,
@@ -479,7 +471,7 @@ def _conform(part: Part, like: Recording, where: str) -> Part:
     head = conform(part.head, **vars(kind), where=Path(where), like=like.name)
     order = [part.head.channels.index(c) for c in head.channels]
     put = lambda values: tuple(values[i] for i in order if values)
-    facts = {k: put(getattr(part, k)) for k in ("rows", "finite", "crcs", "signature")}
+    facts = {k: put(getattr(part, k)) for k in ("rows", "finite", "crcs", "level", "signature")}
     counted = tuple(put(v) + v[len(order) :] for v in part.moments)
     return replace(part, head=replace(head, fs=like.fs), moments=counted, **facts)
 
