@@ -248,6 +248,22 @@ def test_the_finest_raster_makes_the_recording_and_the_others_are_noted(tmp_path
         assert columns.notes == ["2 of 5 channels left out, sampled more slowly: speed, force"]
 
 
+def test_an_x_that_does_not_rise_is_a_channel(tmp_path):
+    axes = {key: {"Data": x, "Unit": "g"} for key, x in zip("XYZ", SIGNAL)}
+    savemat(tmp_path / "a.mat", {"acc": axes})
+    savemat(tmp_path / "b.mat", {"acc": dict(zip("XYZ", SIGNAL))})
+    for name in ("a.mat", "b.mat"):
+        ((_, columns),) = read_binary(tmp_path / name)
+        assert columns.names == ["X", "Y", "Z"] and columns.time is None and np.array_equal(columns.table, SIGNAL)
+
+
+def test_a_channel_without_data_and_what_stands_beside_are_noted(tmp_path):
+    channels = [*_channels(), {"Name": "spare", "Unit": "V", "Data": np.empty(0)}]
+    savemat(tmp_path / "a.mat", {"r": {"X": {"Data": TIME}, "Y": channels, "calibration": [1.0, 2.0]}})
+    ((_, columns),) = read_binary(tmp_path / "a.mat")
+    assert columns.names == NAMES and columns.notes == ["left out, beside the channels: spare, calibration"]
+
+
 @pytest.mark.parametrize("names", ["X{}_{}_time", "rec0{}_{}_time", "{1}_time_0{0}"])
 def test_the_files_number_is_no_part_of_a_name(tmp_path, names):
     found = []

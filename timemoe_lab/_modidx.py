@@ -561,6 +561,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'timemoe_lab/data/formats.py'),
                                           'timemoe_lab.data.formats._require_seconds': ( 'data/formats.html#_require_seconds',
                                                                                          'timemoe_lab/data/formats.py'),
+                                          'timemoe_lab.data.formats._rises': ('data/formats.html#_rises', 'timemoe_lab/data/formats.py'),
                                           'timemoe_lab.data.formats._rows_of': ( 'data/formats.html#_rows_of',
                                                                                  'timemoe_lab/data/formats.py'),
                                           'timemoe_lab.data.formats._says_rate': ( 'data/formats.html#_says_rate',

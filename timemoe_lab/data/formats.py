@@ -252,11 +252,8 @@ _AXES = ("x", "time", "t", "raster", "timebase")  # names of what holds times, n
 
 def _text(value: Any) -> str:
     "A text, or nothing where there is none."
-    return (
-        str(np.asarray(value).reshape(())).strip()
-        if np.asarray(value).dtype.kind == "U" and np.size(value) == 1
-        else ""
-    )
+    array = np.asarray(value)
+    return str(array.reshape(())).strip() if array.dtype.kind == "U" and array.size == 1 else ""
 
 
 def _pick(part: dict, names: Sequence[str]) -> Any:
@@ -271,21 +268,39 @@ def _is_channel(part: Any) -> bool:
     return numbers and bool(_text(_pick(part, _NAME)) or _text(_pick(part, _UNIT)))
 
 
-def _channels_in(path: Path, tree: dict) -> tuple[dict[str, dict], list[dict]]:
-    "The channels of a tree by name, and what holds their times."
+def _has_numbers(part: Any) -> bool:
+    "Whether a part holds a vector or a table of numbers."
+    if isinstance(part, dict):
+        return any(map(_has_numbers, part.values()))
+    if isinstance(part, list):
+        return any(map(_has_numbers, part))
+    return np.asarray(part).dtype.kind in "fiub" and np.size(part) > 1
+
+
+def _rises(values: Any) -> bool:
+    "Whether numbers rise throughout, as time does."
+    x = np.asarray(values)
+    return x.ndim == 1 and x.dtype.kind in "fiu" and x.size > 1 and bool((np.diff(x.astype(float)) > 0).all())
+
+
+def _channels_in(path: Path, tree: dict) -> tuple[dict[str, dict], list[dict], list[str]]:
+    "The channels of a tree by name, what holds their times, and what else has numbers."
     channels: list[tuple[str, dict]] = []
     axes: list[dict] = []
+    left: list[str] = []
     for key, value in tree.items():
-        items = value if isinstance(value, list) else [value]
-        if key.lower() in _AXES:
-            items = [item if isinstance(item, dict) else {"data": item} for item in items]
-            axes += [item for item in items if np.size(_pick(item, _DATA)) > 1]
-        elif all(_is_channel(item) for item in items):
-            channels += [(_text(_pick(item, _NAME)) or key, item) for item in items]
+        items = [x if isinstance(x, dict) else {"data": x} for x in (value if isinstance(value, list) else [value])]
+        if key.lower() in _AXES and any(_rises(_pick(item, _DATA)) for item in items):
+            axes += items  # an X that doesn't rise is a channel, such as an accelerometer's
+        elif any(map(_is_channel, items)):
+            channels += [(_text(_pick(item, _NAME)) or key, item) for item in items if _is_channel(item)]
+            left += [_text(_pick(item, _NAME)) or key for item in items if not _is_channel(item)]
+        elif _has_numbers(value):
+            left.append(key)
     _once(path, (name for name, _ in channels))
-    return dict(channels), axes
+    return dict(channels), axes, left
 
-
+# %% ../../nbs/data/07_formats.ipynb #channel-columns-def
 def _axis_of(channel: dict, n: int, axes: list[dict]) -> np.ndarray | None:
     "The time of a channel of `n` samples in s: its raster's, else the one of its length."
     own = [{"data": value} for key, value in channel.items() if key.lower() in _AXES]
@@ -299,35 +314,25 @@ def _axis_of(channel: dict, n: int, axes: list[dict]) -> np.ndarray | None:
     return np.asarray(_pick(axis, _DATA), float) * SECONDS.get(known_unit(unit), 1.0)
 
 
-def _from_channels(path: Path, tree: dict, channels: dict[str, dict], axes: list[dict]) -> Columns:
+def _from_channels(path: Path, tree: dict, channels: dict[str, dict], axes: list[dict], beside: list[str]) -> Columns:
     "Channels, each with name, unit and data, as columns."
     lengths = {name: len(_pick(channel, _DATA)) for name, channel in channels.items()}
     n = max(lengths.values())
     kept = {name: channel for name, channel in channels.items() if lengths[name] == n}
     left = [name for name in channels if name not in kept]
-    notes = (
-        [f"{len(left)} of {len(channels)} channels left out, sampled more slowly: {', '.join(left)}"] if left else []
-    )
+    notes = [f"left out, beside the channels: {', '.join(beside)}"] if beside else []
+    if left:
+        notes.append(f"{len(left)} of {len(channels)} channels left out, sampled more slowly: {', '.join(left)}")
     rates = {_rate_of(path, tree), *(_rate_of(path, channel) for channel in kept.values())} - {None}
     if len(rates) > 1:
-        raise InputError(
-            f"{path}: channels sampled at {' and '.join(f'{r:g}' for r in sorted(rates))} Hz; save one rate"
-        )
+        told = " and ".join(f"{rate:g}" for rate in sorted(rates))
+        raise InputError(f"{path}: channels sampled at {told} Hz; save one rate")
     time = _axis_of(next(iter(kept.values())), n, axes)
     units = [_text(_pick(channel, _UNIT)) for channel in kept.values()]
     rows = [np.asarray(_pick(channel, _DATA)) for channel in kept.values()]
     return _columns(path, list(kept), units, rows, time, next(iter(rates), None), notes)
 
 # %% ../../nbs/data/07_formats.ipynb #tree-def
-def _has_numbers(part: Any) -> bool:
-    "Whether a part holds a vector or a table of numbers."
-    if isinstance(part, dict):
-        return any(map(_has_numbers, part.values()))
-    if isinstance(part, list):
-        return any(map(_has_numbers, part))
-    return np.asarray(part).dtype.kind in "fiub" and np.size(part) > 1
-
-
 def _parts_of(tree: dict) -> dict[str, dict]:
     "Structs and groups with numbers in them, by name; those of a list are counted."
     parts = {}
@@ -341,23 +346,19 @@ def _parts_of(tree: dict) -> dict[str, dict]:
 
 def _from_tree(path: Path, tree: dict, label: str = "") -> list[tuple[str, Columns]]:
     "The recordings that arrays, structs and groups make."
-    channels, axes = _channels_in(path, tree)
+    channels, axes, beside = _channels_in(path, tree)
     if channels:
-        return [(_named(path, label), _from_channels(path, tree, channels, axes))]
+        return [(_named(path, label), _from_channels(path, tree, channels, axes, beside))]
     parts = _parts_of(tree)
-    plain = {
-        k: v
-        for k, v in tree.items()
-        if k not in parts and not isinstance(v, list) and not (isinstance(v, dict) and k != "units")
-    }
-    if any(_has_numbers(v) for v in plain.values() if not isinstance(v, dict)):
-        found = _from_arrays(path, _with_time(plain), label)
+    arrays = {k: v for k, v in tree.items() if k == "units" or not isinstance(v, dict | list)}
+    if any(_has_numbers(v) for k, v in arrays.items() if k != "units"):
+        found = _from_arrays(path, _with_time(arrays), label)
         for _, columns in found if parts else ():
             columns.notes.append(f"left out, beside the arrays: {', '.join(parts)}")
         return found
     if not parts:
         raise InputError(_unknown(path, tree))
-    inherited = {k: v for k, v in plain.items() if _says_rate(k)}  # said once, for all parts
+    inherited = {k: v for k, v in arrays.items() if _says_rate(k)}  # said once, for all parts
     if len(parts) == 1:
         (part,) = parts.values()
         return _from_tree(path, inherited | part, label)
@@ -370,9 +371,8 @@ def _from_tree(path: Path, tree: dict, label: str = "") -> list[tuple[str, Colum
 def _with_time(arrays: dict[str, Any]) -> dict[str, Any]:
     "Where an `X` rises beside a `Y`, it is the time."
     keys = {key.lower(): key for key in arrays}
-    x = np.asarray(arrays[keys["x"]]) if {"x", "y"} <= set(keys) else np.empty(0)
-    rises = x.ndim == 1 and x.dtype.kind in "fiu" and x.size > 1 and bool((np.diff(x.astype(float)) > 0).all())
-    return {"time" if rises and key == keys["x"] else key: value for key, value in arrays.items()}
+    x = keys["x"] if {"x", "y"} <= set(keys) and _rises(arrays[keys["x"]]) else None
+    return {"time" if key == x else key: value for key, value in arrays.items()}
 
 
 def _unknown(path: Path, tree: dict) -> str:
