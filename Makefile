@@ -48,7 +48,7 @@ lab: .venv/dev.stamp
 .venv/dev.stamp: .venv/lab.stamp tests/js/package.json
 	@echo "install: what the tests need"
 	@mv $< .venv/unfinished
-	@$(PIP) -c constraints.txt -e '.[lab,operator,dev]'
+	@$(PIP) -c constraints.txt -e '.[lab,operator,formats,dev]'
 	@npm install --prefix tests/js --no-package-lock --silent --no-audit --no-fund || \
 		echo "install: no npm, so the test of the panels' types will fail: install Node.js 20 or newer"
 	@mv .venv/unfinished $< && touch $@

@@ -64,7 +64,7 @@ _WORDS = (
     "zeit", "zeitstempel", "uhrzeit", "datum", "temps", "horodatage", "tiempo", "fecha", "tempo", "время", "дата",
     "시간", "시각", "일시", "날짜", "측정시간", "時間", "时间", "時刻", "日期",
 )  # fmt: skip
-_CHANNEL = r"(?:(?:ch|channel|kanal|채널)?\s*[a-h\d]{1,2}\s+)?"
+_CHANNEL = r"(?:(?:ch|channel|kanal|채널)?\s*(?:[a-h]|\d{1,2})\s+)?"
 _UNIT = "|".join(sorted((k for k, v in UNITS.items() if v in SECONDS), key=len, reverse=True))
 _TIME = re.compile(
     rf"(?:{_CHANNEL}(?:{'|'.join(map(re.escape, _WORDS))})(?:\s*\d+)?|t)"
