@@ -448,6 +448,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'timemoe_lab.data.dialect._below_heading': ( 'data/dialect.html#_below_heading',
                                                                                        'timemoe_lab/data/dialect.py'),
                                           'timemoe_lab.data.dialect._beside': ('data/dialect.html#_beside', 'timemoe_lab/data/dialect.py'),
+                                          'timemoe_lab.data.dialect._column': ('data/dialect.html#_column', 'timemoe_lab/data/dialect.py'),
                                           'timemoe_lab.data.dialect._delimiter': ( 'data/dialect.html#_delimiter',
                                                                                    'timemoe_lab/data/dialect.py'),
                                           'timemoe_lab.data.dialect._describe': ( 'data/dialect.html#_describe',

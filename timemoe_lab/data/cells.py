@@ -16,14 +16,16 @@ from datetime import date
 # %% ../../nbs/data/05_cells.ipynb #words-def
 UNITS = {
     "v": "V", "volt": "V", "volts": "V", "mv": "mV", "millivolt": "mV", "kv": "kV", "µv": "µV",
-    "a": "A", "amp": "A", "amps": "A", "ampere": "A", "amperes": "A", "ma": "mA", "milliampere": "mA", "ka": "kA", "µa": "µA",
+    "a": "A", "amp": "A", "amps": "A", "ampere": "A", "amperes": "A", "ma": "mA", "milliampere": "mA", "ka": "kA",
+    "µa": "µA",
     "s": "s", "sec": "s", "secs": "s", "second": "s", "seconds": "s", "sekunden": "s", "초": "s",
     "ms": "ms", "msec": "ms", "millisecond": "ms", "milliseconds": "ms",
     "us": "µs", "usec": "µs", "µs": "µs", "microsecond": "µs", "microseconds": "µs",
     "ns": "ns", "nsec": "ns", "nanosecond": "ns", "nanoseconds": "ns",
     "min": "min", "minute": "min", "minutes": "min", "h": "h", "hour": "h", "hours": "h",
     "hz": "Hz", "khz": "kHz", "%": "%", "°c": "°C", "degc": "°C", "celsius": "°C", "rpm": "rpm", "1/min": "rpm",
-    "nm": "Nm", "n·m": "Nm", "t": "T", "mt": "mT", "wb": "Wb", "g": "g", "m/s²": "m/s²", "m/s^2": "m/s²", "m/s2": "m/s²", "mm/s": "mm/s",
+    "nm": "Nm", "n·m": "Nm", "t": "T", "mt": "mT", "wb": "Wb", "g": "g",
+    "m/s²": "m/s²", "m/s^2": "m/s²", "m/s2": "m/s²", "mm/s": "mm/s",
     "w": "W", "kw": "kW", "bar": "bar", "pa": "Pa", "kpa": "kPa", "n": "N", "kn": "kN",
 }  # fmt: skip
 SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0}  # in a unit of time
@@ -59,7 +61,8 @@ def name_and_unit(
 # %% ../../nbs/data/05_cells.ipynb #time-def
 TIME_NAMES = "TIME, t, time (ms), timestamp, datetime"  # for messages
 _WORDS = (
-    "time", "times", "timestamp", "time stamp", "datetime", "date time", "date", "seconds", "secs", "sec", "elapsed", "elapsed time",
+    "time", "times", "timestamp", "time stamp", "datetime", "date time", "date", "seconds", "secs", "sec",
+    "elapsed", "elapsed time",
     "relative time", "rel time", "absolute time", "time relative", "clock", "x value", "x axis", "x-axis",
     "zeit", "zeitstempel", "uhrzeit", "datum", "temps", "horodatage", "tiempo", "fecha", "tempo", "время", "дата",
     "시간", "시각", "일시", "날짜", "측정시간", "時間", "时间", "時刻", "日期",
@@ -153,7 +156,9 @@ class Numerals:
 def _pattern(decimal: str, thousands: str) -> str:
     "A regular expression of the numbers of a notation."
     whole = r"\d+" if not thousands else rf"(?:\d{{1,3}}(?:{re.escape(thousands)}\d{{3}})+|\d+)"
-    return rf"[+-]?\s?(?:(?:{whole}(?:{re.escape(decimal)}\d*)?|{re.escape(decimal)}\d+)(?:[eE][+-]?\d+)?|(?i:inf(?:inity)?|nan))"
+    point = re.escape(decimal)
+    number = rf"(?:{whole}(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?"
+    return rf"[+-]?\s?(?:{number}|(?i:inf(?:inity)?|nan))"
 
 
 _NOTATIONS = (

@@ -87,7 +87,9 @@ class Part:
     flat: tuple[str, ...]  # channels that hold one value only
     crcs: tuple[tuple[int, ...], ...]  # of the blocks of each channel
     level: tuple[float, ...]  # of each channel, rms about the mean; NaN without samples
-    moments: tuple[tuple[float, ...], ...]  # n, mean, square of each channel, then of virtual ones; of healthy ones only
+    moments: tuple[
+        tuple[float, ...], ...
+    ]  # n, mean, square of each channel, then of virtual ones; of healthy ones only
     signature: tuple[tuple[float, ...], ...]  # of each channel, see band_levels; healthy ones only
     reversed: bool | None  # see is_reversed
     spoilt: bool  # whether samples are clipped or held

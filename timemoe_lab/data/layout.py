@@ -198,7 +198,7 @@ def name_columns(
             names = ", ".join(repr(c.name) for c in columns)
             fault = "no column" if not at else f"{len(at)} columns"
             raise InputError(
-                f"{where}: {SHEET} speaks of {said.column!r}, and there is {fault} of that name among {names}; correct it there"
+                f"{where}: {SHEET} names {said.column!r}, and there is {fault} of it among {names}; correct it"
             )
         was = made[at[0]]
         made[at[0]] = Column(

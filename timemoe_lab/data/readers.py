@@ -124,7 +124,7 @@ def _channels(layout: Layout) -> list[int]:
     left = {*layout.of("time", *_STAMPS, "counter", "left out")}
     return [i for i in range(len(layout.columns)) if i not in left]
 
-
+# %% ../../nbs/data/11_readers.ipynb #stream-def
 @contextmanager
 def _stream(path: Path, layout: Layout) -> Iterator[IO[bytes] | pa.NativeFile]:
     "The bytes of a file; runs of blanks between fields become one."
@@ -301,9 +301,8 @@ def _time_of(path: Path, layout: Layout, parsed: _Parsed) -> tuple[np.ndarray | 
         words = parsed.stamps[stamps[0]]
         both = [i for i in stamps if layout.columns[i].role != "stamp"][:2]
         if layout.columns[stamps[0]].role != "stamp" and len(both) == 2:
-            words = pc.binary_join_element_wise(
-                *(parsed.stamps[i] for i in sorted(both, key=lambda i: layout.columns[i].role, reverse=True)), " "
-            )
+            date, clock = sorted(both, key=lambda i: layout.columns[i].role != "date")
+            words = pc.binary_join_element_wise(parsed.stamps[date], parsed.stamps[clock], " ")
         return _moments(words), notes
     if not times:
         return None, notes
@@ -317,14 +316,11 @@ def _time_of(path: Path, layout: Layout, parsed: _Parsed) -> tuple[np.ndarray | 
         off = found[i] - first
         if not np.nanmax(np.abs(off - np.nanmedian(off)), initial=0) < 0.5 * step:
             names = f"{layout.columns[times[0]].name} and {layout.columns[i].name}"
-            raise InputError(
-                f"{path}: {names} run differently; put each in a file of its own, or say which is the time: {_ask(path)}"
-            )
+            raise InputError(f"{path}: {names} run differently; put each in a file of its own; {_ask(path)}")
         late = float(np.nanmedian(off))
         if abs(late) > 0.01 * step:
-            notes.append(
-                f"{layout.columns[i].name} is {late:.3g} s behind {layout.columns[times[0]].name} ({late / step:.2g} of a sample); not shifted"
-            )
+            behind = f"{late:.3g} s ({late / step:.2g} of a sample) behind {layout.columns[times[0]].name}"
+            notes.append(f"{layout.columns[i].name} is {behind}; not shifted")
     return first, notes
 
 # %% ../../nbs/data/11_readers.ipynb #find-fault-def
@@ -422,7 +418,7 @@ def uneven(
 
 
 def _restarts(time: np.ndarray) -> list[int]:
-    "Where time starts again (first samples of further pieces), if it does so in earnest: each piece rises, and is long enough."
+    "Where time starts again in earnest: the first samples of further pieces, each long enough to be a recording."
     back = np.flatnonzero(np.diff(time) < 0) + 1
     if not len(back) or len(back) > len(time) / 16:
         return []
@@ -466,7 +462,7 @@ def _settle(columns: Columns, fs: float | None) -> Columns:
 
 # %% ../../nbs/data/11_readers.ipynb #rate-of-def
 def _rate_of(where: Path | str, columns: Columns, fs: float | None, resample: bool) -> tuple[float, list[str]]:
-    "The rate of a recording in Hz, and notes: what is given wins over the time column, and that over the rest of the file."
+    "The rate in Hz, and notes: what is given wins over the time column, and that over the rest of the file."
     seen, notes = sampling_rate(columns.time) if columns.time is not None else (None, [])
     said = columns.fs
     differ = lambda a, b: abs(a / b - 1) > 1e-3
@@ -492,8 +488,8 @@ def _rate_of(where: Path | str, columns: Columns, fs: float | None, resample: bo
         odd = uneven(columns.time)
         if odd and not resample:
             raise InputError(
-                f"{where}: time isn't even: {odd}; write `resample = true` into {SHEET} (timemoe-lab inspect FOLDER writes one), "
-                "or say the rate where the time is wrong: --fs HZ"
+                f"{where}: time isn't even: {odd}; write `resample = true` into {SHEET} "
+                "(timemoe-lab inspect FOLDER writes one), or say the rate where the time is wrong: --fs HZ"
             )
     rate = seen or said
     noted = "".join(f"; {note}" for note in columns.notes if "left out: it counts" in note)
@@ -501,9 +497,8 @@ def _rate_of(where: Path | str, columns: Columns, fs: float | None, resample: bo
         raise InputError(f"{where}: no time column ({TIME_NAMES}) and no fs{noted}; add one, or give --fs in Hz")
     guess = next((note for note in columns.notes if "taken for time in s" in note), "")
     if guess and rate < SLOWEST:
-        raise InputError(
-            f"{where}: {guess}, {rate:g} Hz; no current is sampled so slowly: say the rate (--fs HZ), or the unit in {SHEET}"
-        )
+        slow = f"{rate:g} Hz; no current is sampled so slowly"
+        raise InputError(f"{where}: {guess}, {slow}: say the rate (--fs HZ), or the unit in {SHEET}")
     return rate, notes
 
 
@@ -847,18 +842,17 @@ def _joined(paths: Sequence[Path], recordings: Sequence[Recording], name: str) -
     for path, other in zip(paths[1:], recordings[1:]):
         if (other.n_samples, round(other.fs, 6)) != (first.n_samples, round(first.fs, 6)):
             raise InputError(
-                f"{path}: {other.n_samples} samples at {other.fs:g} Hz, and {paths[0].name}, another channel of the recording, has "
-                f"{first.n_samples} at {first.fs:g} Hz; mend or rename one"
+                f"{path}: {other.n_samples} samples at {other.fs:g} Hz, and {paths[0].name}, another channel of the "
+                f"recording, has {first.n_samples} at {first.fs:g} Hz; mend or rename one"
             )
     ends = [_CHANNEL_FILE.fullmatch(stem_of(p.name))[2] for p in paths]
     own = [r.channels[0] for r in recordings]
     channels = tuple(own if len(set(own)) == len(own) else ends)
     notes = (f"{len(paths)} files, one for each channel", *dict.fromkeys(n for r in recordings for n in r.notes))
     class_id, supply_hz, load_pct = parse_name(name)
-    return replace(
-        first, name=name, signal=np.concatenate([r.signal for r in recordings]), channels=channels,
-        units=tuple(r.units[0] for r in recordings), notes=notes, class_id=class_id, supply_hz=supply_hz, load_pct=load_pct,
-    )  # fmt: skip
+    signal = np.concatenate([r.signal for r in recordings])
+    joined = replace(first, name=name, signal=signal, channels=channels, units=tuple(r.units[0] for r in recordings))
+    return replace(joined, notes=notes, class_id=class_id, supply_hz=supply_hz, load_pct=load_pct)
 
 # %% ../../nbs/data/11_readers.ipynb #labelled-def
 _HEALTHY = re.compile(r"(healthy|normal|good|ok|baseline|reference|정상|양호)(?![a-z])", re.I)
@@ -889,7 +883,8 @@ def labelled(
     odd = [r for r in found if any(n.startswith(("segment ", "resampled")) for n in r.notes)]
     if label and label.faults and odd:
         raise InputError(
-            f"{folder / 'labels.csv'}: row {label.row}: fault intervals count the rows of {inner}, and those don't stay ({odd[0].notes[-1]}); give the class alone"
+            f"{folder / 'labels.csv'}: row {label.row}: fault intervals count rows of {inner}, and those don't last "
+            f"({odd[0].notes[-1]}); give the class alone"
         )
     for recording in found:
         recording = replace(recording, class_id=_class_of(recording, sheet.class_of(inner), inner))
