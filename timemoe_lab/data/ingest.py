@@ -451,7 +451,9 @@ def _warnings(parts: list[Part], split: list[str], mask: tuple[str, ...]) -> dic
         told["physics"] = f"{how_many} ({first}); scores go without this part"
     if spoilt:
         names = ", ".join(spoilt[:5]) + (f" and {len(spoilt) - 5} more" if len(spoilt) > 5 else "")
-        told["clipped or held"] = f"healthy recordings teach that this is normal: record {names} again, or leave them out"
+        told["clipped or held"] = (
+            f"healthy recordings teach that this is normal: record {names} again, or leave them out"
+        )
     return told
 
 
