@@ -1,15 +1,17 @@
 "What goes wrong with files and options: one line that names the culprit, the right exit status, nothing half-written."
 
+import csv
 import errno
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from timemoe_lab.cli import main
 from timemoe_lab.data.ingest import write_store
-from timemoe_lab.data.motor import campaign, simulate
+from timemoe_lab.data.motor import campaign, simulate, write_parquet
 from timemoe_lab.data.readers import read
 from timemoe_lab.data.store import Store
 from timemoe_lab.files import InputError
@@ -301,3 +303,108 @@ def test_no_pickle_is_read(tmp_path):
     np.save(store / "index.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match="index.npy: damaged"):
         Store(store)
+
+
+def _motor(path, *, seconds=0.6, seed=0, amplitude=1.0, change=lambda x: x, fs=2000):
+    "Three currents at 50 Hz, as a CSV file."
+    generator = np.random.default_rng(seed)
+    turn = 2 * np.pi * 50 * np.arange(round(fs * seconds)) / fs
+    x = amplitude * np.stack([np.sin(turn - 2 * np.pi * k / 3) for k in range(3)])
+    x = change(x + 0.01 * generator.normal(size=x.shape))
+    lines = ["TIME,CH1,CH2,CH3"] + [f"{i / fs:.6f}," + ",".join(f"{v:.4f}" for v in x[:, i]) for i in range(x.shape[1])]
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def motors(tmp_path):
+    "Five healthy motors and a faulty one; tests add one that is odd."
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for i in range(5):
+        _motor(raw / f"0_{i}.csv", seed=i)
+    _motor(raw / "1_0.csv", seed=9)
+    return raw
+
+
+ODD = {
+    "too short": ({"seconds": 0.45}, "0.45 s"),
+    "motor off": ({"amplitude": 0, "change": lambda x: 0 * x}, "stood still"),
+    "noise only": ({"amplitude": 0}, "no supply frequency"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_healthy_recording_without_a_signature_is_refused_and_left_out_as_advised(motors, tmp_path, capsys, odd):
+    how, word = ODD[odd]
+    _motor(motors / "0_odd.csv", seed=7, **how)
+    store = tmp_path / "store"
+    assert main(["prepare", str(motors), "--out", str(store)]) == 1
+    _one_line(capsys, ["0_odd.csv", word, "--skip-bad"])
+    assert not store.exists()
+    assert main(["prepare", str(motors), "--out", str(store), "--skip-bad"]) == 0
+    assert [s.file for s in Store(store).skipped] == ["0_odd.csv"] and "0_odd.csv" in capsys.readouterr().out
+    assert main(["prepare", str(motors), "--out", str(tmp_path / "two"), "--mask", "CH3"]) == 0  # nothing has one then
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_faulty_recording_without_a_signature_is_kept_and_noted(motors, tmp_path, capsys, odd):
+    how, word = ODD[odd]
+    _motor(motors / "1_odd.csv", seed=7, **how)
+    assert main(["prepare", str(motors), "--out", str(tmp_path / "store")]) == 0
+    (entry,) = [e for e in Store(tmp_path / "store").entries if e.name == "1_odd.csv"]
+    assert any(word in note and "without physics" in note for note in entry.notes)
+    assert "1_odd.csv" in capsys.readouterr().out
+
+
+def test_a_folder_of_short_recordings_is_prepared_and_what_it_lacks_is_said_once(motors, tmp_path, capsys):
+    for i, path in enumerate(sorted(motors.iterdir())):
+        _motor(path, seconds=0.3, seed=i)
+    assert main(["prepare", str(motors), "--out", str(tmp_path / "store")]) == 0
+    out = capsys.readouterr().out
+    assert "5 of 5 healthy recordings have no signature" in out and out.count("signature") == 2 and "notes" not in out
+    for name in ("0_2", "0_3", "0_4"):
+        (motors / f"{name}.csv").unlink()
+    assert main(["prepare", str(motors), "--out", str(tmp_path / "two")]) == 0
+    assert "too few windows" in capsys.readouterr().out  # what the heartbeat would have found out
+
+
+def test_clipped_and_held_samples_and_levels_are_said_and_healthy_recordings_are_named(motors, tmp_path, capsys):
+    def hold(x):
+        x[1, 500:740] = x[1, 500]
+        return x
+
+    _motor(motors / "0_cut.csv", seed=20, change=lambda x: np.clip(x, -9, 0.8))
+    _motor(motors / "0_stuck.csv", seed=21, change=hold)
+    _motor(motors / "1_scale.csv", seed=22, amplitude=10)
+    assert main(["prepare", str(motors), "--out", str(tmp_path / "store")]) == 0
+    out = capsys.readouterr().out
+    notes = {e.name: e.notes for e in Store(tmp_path / "store").entries}
+    assert notes["0_cut.csv"][0].startswith("CH1 clipped at 0.8 in 2")
+    assert notes["0_stuck.csv"] == ("CH2 held its value for 0.12 s at 0.25 s",)
+    assert notes["1_scale.csv"] == ("CH1, CH2, CH3 at 10 times the level of the healthy recordings",)
+    assert notes["0_0.csv"] == notes["1_0.csv"] == ()
+    assert "0_cut.csv, 0_stuck.csv" in Store(tmp_path / "store").warnings["clipped or held"] and "0_cut.csv" in out
+
+
+def test_a_folder_with_sensors_gone_wrong_is_scored_and_each_is_named(trained, raw, tmp_path, capsys):
+    good = read(next(raw.glob("0_*.csv")))
+    folder = tmp_path / "sensors"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    wrong = {name: good.signal.copy() for name in ("a_whole", "b_dead", "c_off", "d_large", "e_short", "f_noise")}
+    wrong["b_dead"][2] = 0
+    wrong["c_off"][:] = 0
+    wrong["d_large"][:3] *= 3
+    wrong["e_short"] = wrong["e_short"][:, : round(0.45 * good.fs)]
+    wrong["f_noise"][2] = 0.01 * generator.normal(size=good.n_samples)
+    for name, x in wrong.items():
+        write_parquet(replace(good, signal=x), folder / f"{name}.parquet")
+    assert main(["score", str(trained.path), str(folder), "--out", str(tmp_path / "scores")]) == 0
+    with open(tmp_path / "scores" / "recordings.csv", newline="") as file:
+        rows = {row["file"].removesuffix(".parquet"): row for row in csv.DictReader(file)}
+    said = ["", "CH3 flat", "stood still", "at 3 times", "0.45 s", "CH3 at 0.0"]
+    assert sorted(rows) == sorted(wrong) and rows["a_whole"]["notes"] == ""
+    for name, word in zip(wrong, said):
+        assert word in rows[name]["notes"] and np.isfinite(float(rows[name]["recording_score"]))
+    assert rows["b_dead"]["alarm"] == rows["f_noise"]["alarm"] == "1"
+    assert "stood still" in capsys.readouterr().out

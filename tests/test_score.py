@@ -176,16 +176,18 @@ def test_a_gradient_is_the_gradient(model, space):
     assert np.allclose(got.gradient[0, 0].reshape(4, -1)[1], want, atol=1e-3)
 
 
-def test_a_motor_without_a_supply_is_named(model, evidence, space):
+def test_a_motor_without_a_supply_adds_nothing_and_stops_nothing(model, evidence, space):
     still = replace(
         motor(1), signal=0.02 * np.random.default_rng(1).normal(size=(3, N)).astype(np.float32), name="0_off.csv"
     )
     off = gather(model, still, frame=FRAME, config=CONFIG, space=space)
-    with pytest.raises(InputError, match="0_off.csv: no supply frequency stands out"):
-        fit([*evidence[:3], off], evidence[3:5], space)
+    with_it = fit([*evidence[:3], off], evidence[3:5], space).profile
     profile = fit(evidence[:3], evidence[3:5], space).profile
-    with pytest.raises(InputError, match="0_off.csv: no supply frequency stands out"):
-        score_recording(model, profile, still, frame=FRAME, config=CONFIG)
+    assert np.array_equal(with_it.normals["virtual"].product, profile.normals["virtual"].product)
+    assert (with_it.normals["gradient"].n > profile.normals["gradient"].n).all()
+    rows = score_recording(model, profile, still, frame=FRAME, config=CONFIG)
+    assert np.isfinite(rows["lab"].score).any() and np.isfinite(rows["lab"].recording_score)
+    assert np.isnan(rows["virtual"].recording_score)
 
 
 def test_an_alarm_does_not_begin_before_its_fault():

@@ -2129,6 +2129,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'timemoe_lab.view.report._excerpt': ('view/report.html#_excerpt', 'timemoe_lab/view/report.py'),
                                          'timemoe_lab.view.report._failures': ('view/report.html#_failures', 'timemoe_lab/view/report.py'),
                                          'timemoe_lab.view.report._held': ('view/report.html#_held', 'timemoe_lab/view/report.py'),
+                                         'timemoe_lab.view.report._noted': ('view/report.html#_noted', 'timemoe_lab/view/report.py'),
                                          'timemoe_lab.view.report._plain': ('view/report.html#_plain', 'timemoe_lab/view/report.py'),
                                          'timemoe_lab.view.report._points_table': ( 'view/report.html#_points_table',
                                                                                     'timemoe_lab/view/report.py'),

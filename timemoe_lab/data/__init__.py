@@ -1,5 +1,6 @@
 "Recordings: what they are, how they are read, prepared, stored and simulated."
 
+from .quality import ChannelQuality, about_levels, measure, problems, usual_levels
 from .recording import Kind, Label, Recording, apply_label, common_kind, conform, parse_name, stem_of
 from .readers import (
     find_layout,
@@ -32,6 +33,7 @@ from .signature import (
     spectrum,
     steadied,
     supply_line,
+    unfit,
     vector_of,
 )
 from .motor import (
@@ -90,6 +92,7 @@ __all__ = [
     "SPLIT_CODES",
     "TURNS",
     "VIRTUAL",
+    "ChannelQuality",
     "Conditional",
     "Counts",
     "Entry",
@@ -114,6 +117,7 @@ __all__ = [
     "Spectrum",
     "Store",
     "Supply",
+    "about_levels",
     "apply_label",
     "as_series",
     "campaign",
@@ -133,6 +137,7 @@ __all__ = [
     "lines",
     "list_files",
     "look",
+    "measure",
     "moments",
     "negative_sequence",
     "normalise",
@@ -140,6 +145,7 @@ __all__ = [
     "parse_name",
     "phase_channels",
     "prepare_folder",
+    "problems",
     "quiet",
     "read",
     "read_file",
@@ -158,6 +164,8 @@ __all__ = [
     "stem_of",
     "supply_line",
     "training_starts",
+    "unfit",
+    "usual_levels",
     "vector_of",
     "verify_store",
     "virtual_channels",

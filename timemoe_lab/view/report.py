@@ -246,7 +246,7 @@ def headline(
         "preset": m.run.config.preset,
         "checkpoint": m.point.checkpoint if m.point else "none has been scored yet",
     }
-    return together(_failures(m), box(*_answer(m)), *_rule(m), definitions(about), _held(m))
+    return together(_failures(m), box(*_answer(m)), *_rule(m), definitions(about), _held(m), _noted(m))
 
 # %% ../../nbs/view/77_report.ipynb #answer-def
 def _answer(m: Material) -> list[Markup]:
@@ -330,6 +330,18 @@ def _held(m: Material) -> Markup:
     rows = [[c.name, number(c.value, ".4g")] for c in checks if c.ok]
     inner = table("Self-checks that hold", ["Check", "Found"], rows)
     return fold(f"{len(rows)} of {len(checks)} self-checks hold", inner)
+
+
+def _noted(m: Material) -> Markup:
+    "What was noted of the samples of test recordings, folded; nothing when nothing was."
+    if m.result is None:
+        return Markup()
+    with open(m.run.path / "scores" / "recordings.csv", newline="", encoding="utf-8") as file:
+        rows = [[row["file"], row["notes"]] for row in csv.DictReader(file) if row.get("notes")]
+    if not rows:
+        return Markup()
+    inner = table("Notes on test recordings", ["Recording", "Notes"], rows)
+    return fold(f"{len(rows)} of {len(m.cases)} test recordings have notes", inner)
 
 # %% ../../nbs/view/77_report.ipynb #designs-def
 LEVEL = 0.005  # a difference below this is called level: a few recordings don't support a finer one
