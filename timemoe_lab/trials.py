@@ -80,8 +80,8 @@ def simulated(
 
 # %% ../nbs/79_trials.ipynb #large-def
 FORMS = {
-    "ufc": "with files such as 0_c2264c30c100.csv (class 0-6, serial, Hz, load in %), each with TIME, CH1-CH3 (currents) "
-    "and CH4 (flux), 100,000 rows at 10 kHz; data/README.md says which set that is"
+    "ufc": "with files such as 0_c2264c30c100.csv (class 0-6, serial, Hz, load in %), each with TIME, CH1-CH3 "
+    "(currents) and CH4 (flux), 100,000 rows at 10 kHz; data/README.md says which set that is"
 }
 
 
