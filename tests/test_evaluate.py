@@ -492,6 +492,64 @@ def test_bench_detect_runs_the_whole_chain_on_a_folder(tmp_path, capsys):
     assert main(["bench", "detect"]) == 2 and main(["bench", "detect", "ucr"]) == 2
 
 
+@pytest.fixture
+def ufc(tmp_path):
+    "A folder of the set's form, smaller: two conditions, 4 healthy recordings and 2 of each of two faults."
+    generator = np.random.default_rng(0)
+    names = [f"{c}_c{100 * c + i}c{hz}c100.csv" for c in (0, 2, 6) for hz in (30, 60) for i in range(2 if c else 4)]
+    (tmp_path / "ufc").mkdir()
+    for name in names:
+        turn = 2 * np.pi * int(name.split("c")[2]) * np.arange(6000) / 10_000
+        phases = np.stack([np.cos(turn - 2 * np.pi / 3 * k) for k in range(3)] + [0 * turn])
+        x = phases * (1 + np.array([[0.1 * int(name[0])], [0], [0], [0]])) + generator.normal(0, 0.02, (4, 6000))
+        rows = "".join(f"{t:g},{','.join(f'{v:.2f}' for v in x[:, i])}\n" for i, t in enumerate(np.arange(6000) / 1e4))
+        (tmp_path / "ufc" / name).write_text("Model,MSO4034B\nSample Interval,0.0001\n\nTIME,CH1,CH2,CH3,CH4\n" + rows)
+    return tmp_path / "ufc"
+
+
+def test_bench_detect_ufc_stands_beside_the_published_figures_and_goes_on(ufc, tmp_path, capsys):
+    command = ["bench", "detect", "ufc", "--data", str(ufc), "--steps", "3", "--rows", "lab,random"]
+    command += ["--out", str(tmp_path / "out"), "--json"]
+    assert main(command) == 0
+    told = capsys.readouterr()
+    found = json.loads(told.out)
+    ((title, trial),) = found["trials"].items()
+    assert title == "ufc, currents, 16 recordings" and "prepare: 16/16 files" in told.err
+    assert found["published"]["ufc"]["values"] == {
+        "CNN-LSTM": 0.972,
+        "KNN": 0.781,
+        "random forest": 0.674,
+        "SVM": 0.663,
+    }
+    used = [name for split in ("train", "calibration") for name in trial["splits"][split]]
+    assert used and all(name.startswith("0_") for name in used)
+    assert not set(used) & set(trial["splits"]["test"]) and trial["mask"] == ["CH4"]
+    before = (tmp_path / "out/ufc-0/store/index.json").stat().st_mtime_ns
+    assert main(command) == 0  # the store and the run are there
+    again = json.loads(capsys.readouterr().out)["trials"][title]
+    assert again["rows"] == trial["rows"]
+    assert (tmp_path / "out/ufc-0/store/index.json").stat().st_mtime_ns == before
+    assert main([*command, "--limit", "1"]) == 2 and "another --out" in capsys.readouterr().err
+    assert main([*command, "--seed", "5"]) == 2 and "another --out" in capsys.readouterr().err
+
+
+def test_what_is_asked_of_ufc_and_can_not_be_is_one_line(ufc, tmp_path, capsys):
+    ask = ["bench", "detect", "ufc"]
+    wrong = {
+        "needs the folder of the set: --data DIR, with files such as 0_c2264c30c100.csv": ask,
+        "nowhere: no such folder, with files such as": [*ask, "--data", str(tmp_path / "nowhere")],
+        "without --noise": [*ask, "--data", str(ufc), "--noise", "0.1"],
+        "--limit is for ufc": ["bench", "detect", "skab", "--data", str(ufc), "--limit", "2"],
+    }
+    for words, command in wrong.items():
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert words in said and said.count("\n") == 1
+    (ufc / "monday.csv").write_text("TIME,CH1\n0,1\n1,2\n")
+    assert main([*ask, "--data", str(ufc)]) == 1
+    assert "monday.csv: its name doesn't say class, Hz and load" in capsys.readouterr().err
+
+
 def test_series_of_ucr_have_a_run_each(tmp_path):
     names = ["115_UCR_Anomaly_X_400_510_560", "116_UCR_Anomaly_Y_600_700_710"]
     series = np.random.default_rng(0).normal(size=(2, 1000)).astype(np.float32)

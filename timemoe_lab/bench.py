@@ -208,6 +208,7 @@ STORE_BOUNDS = (
     Bound("large_ratio", at_most=1.3),  # time over that of a store a tenth as large
     Bound("published_ratio", at_least=10),  # times as fast as the published loader
     Bound("prepare_growth_mb", at_most=50),  # from ten recordings to a hundred
+    Bound("prepare_ratio", at_least=1.5),  # times as fast as a loop of pandas.read_csv over the hundred, on two cores
 )
 
 
@@ -243,6 +244,8 @@ def bench_store(
             peaks = [_memory_of_prepare(place / f"raw-{n}", n, n_samples) for n in n_prepared]
             result |= {f"prepare_{n}_mb": peak for n, peak in zip(n_prepared, peaks)}
             result["prepare_growth_mb"] = peaks[1] - peaks[0]
+            progress("speed of prepare")
+            result |= _speed_of_prepare(place / "raw", n_prepared[1], n_samples)
     return result
 
 
@@ -361,15 +364,20 @@ def _write_series(place: Path, series: list[np.ndarray]) -> None:
 # %% ../nbs/80_bench.ipynb #store-memory-def
 def _memory_of_prepare(raw: Path, n: int, n_samples: int) -> float:
     "Highest memory of a prepare of `n` CSV files in a process of its own and two helpers, MB."
+    _write_raw(raw, n, n_samples)
+    try:
+        return alone("_watch_prepare", str(raw), str(raw.with_name(f"{raw.name}-store")))
+    finally:
+        shutil.rmtree(raw)
+
+
+def _write_raw(raw: Path, n: int, n_samples: int) -> None:
+    "Writes `n` CSV files."
     raw.mkdir()
     for recording in made_up(n, n_samples):
         names = ["TIME", *recording.channels]
         columns = [np.arange(n_samples) / recording.fs, *recording.signal.round(3)]
         write_csv(pa.table(dict(zip(names, columns))), raw / recording.name)
-    try:
-        return alone("_watch_prepare", str(raw), str(raw.with_name(f"{raw.name}-store")))
-    finally:
-        shutil.rmtree(raw)
 
 
 def _watch_prepare(raw: str, out: str) -> float:
@@ -399,6 +407,32 @@ def _watch_prepare(raw: str, out: str) -> float:
         ended.set()
         watcher.join()
     return sum(peak.values()) / 1e3
+
+# %% ../nbs/80_bench.ipynb #store-speed-def
+def _speed_of_prepare(raw: Path, n: int, n_samples: int, *, repeats: int = 3) -> dict[str, float]:
+    "Time of a prepare of `n` CSV files, and how many times as fast as a loop of pandas it is."
+    from pandas import read_csv
+
+    _write_raw(raw, n, n_samples)
+    out = raw.with_name("raw-store")
+
+    def loop() -> None:
+        for path in sorted(raw.iterdir()):
+            read_csv(path).iloc[:, 1:].to_numpy(np.float32)
+
+    def draw() -> Callable[[], None]:
+        shutil.rmtree(out, ignore_errors=True)
+        return partial(prepare_folder, raw, out)
+
+    took = in_turns({"prepare": draw, "pandas": lambda: loop}, repeats)
+    middle = {name: float(np.median(seconds)) for name, seconds in took.items()}
+    megabytes = sum(path.stat().st_size for path in raw.iterdir()) / 1e6
+    shutil.rmtree(raw)
+    found = {f"{name}_s": seconds for name, seconds in middle.items()}
+    return found | {
+        "prepare_ratio": ratio_of(took["pandas"], took["prepare"]),
+        "prepare_mb_per_s": megabytes / middle["prepare"],
+    }
 
 # %% ../nbs/80_bench.ipynb #plain-def
 def plain(

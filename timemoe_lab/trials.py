@@ -26,7 +26,7 @@ from .data.store import Store
 from .detect.evaluate import choose_rows, evaluate
 from .detect.evaluation import Evaluation
 from .detect.scorer import open_scorer
-from .files import Bar, InputError, UsageError, format_table
+from .files import Bar, InputError, UsageError, format_table, read_json
 from .run.folder import RunFolder, start_run
 from .train.loop import train
 
@@ -80,8 +80,8 @@ def simulated(
 
 # %% ../nbs/79_trials.ipynb #large-def
 FORMS = {
-    "ufc": "with files such as 0_c2264c30c100.csv (class 0-6, serial, Hz, load in %), each with TIME, CH1-CH3 (currents) "
-    "and CH4 (flux), 100,000 rows at 10 kHz; data/README.md says which set that is"
+    "ufc": "with files such as 0_c2264c30c100.csv (class 0-6, serial, Hz, load in %), each with TIME, CH1-CH3 "
+    "(currents) and CH4 (flux), 100,000 rows at 10 kHz; data/README.md says which set that is"
 }
 
 
@@ -218,7 +218,7 @@ def _prepared(trial: Trial, out: Path, seed: int) -> Store:
     if (out / "index.json").is_file():
         store = Store(out)
         known = {e.name for e in store.entries} | {s.file for s in store.skipped}
-        if (known, store.mask, store.seed) != (set(trial.files), trial.mask, seed):
+        if (known, store.mask, read_json(out / "index.json")["seed"]) != (set(trial.files), trial.mask, seed):
             raise UsageError(f"{out}: is the store of other recordings, channels or seed; choose another --out")
         return store
     sizes = {name: (trial.folder / name).stat().st_size / 1e6 for name in trial.files}
