@@ -10,7 +10,6 @@ __all__ = ['RATE_HZ', 'SHORTEST_S', 'SUPPLY_HZ', 'HARMONICS', 'SIDES_OF', 'TURNS
 
 # %% ../../nbs/data/13_signature.ipynb #imports
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement, product
@@ -19,7 +18,7 @@ import numpy as np
 from scipy.signal import firwin, resample_poly
 
 # %% ../../nbs/data/13_signature.ipynb #own-imports
-from .phases import park, phase_channels
+from .phases import full_roles, park, phase_channels, three_of
 from .recording import Recording
 from ..files import InputError
 
@@ -74,17 +73,13 @@ class Sight:
 # %% ../../nbs/data/13_signature.ipynb #side-def
 def side_channels(
     channels: Sequence[str],  # names
+    roles: Sequence[str] = (),  # that are given, see full_roles
+    *,
+    units: Sequence[str] = (),  # one for each channel; none: not known
 ) -> tuple[int | None, tuple[int, int, int] | None]:  # the flux coil's position; those of three voltages
     "Where the flux coil (CH4, or a name with flux, axial or coil) and the voltages (V1 V2 V3, Va Vb Vc, u1 ...) are."
-    coils = [i for i, c in enumerate(channels) if re.fullmatch(r"(?i)ch4|.*(flux|axial|coil).*", c)]
-    flux = coils[0] if coils else None
-    plain = [re.sub(r"[^a-z0-9]", "", c.lower()) for c in channels]
-    for word in ("v", "u", "voltage"):
-        for letters in ("123", "abc", "uvw", "rst"):
-            found = [plain.index(word + x) for x in letters if word + x in plain]
-            if len(found) == 3:
-                return flux, tuple(found)
-    return flux, None
+    found = full_roles(channels, roles, units=units)
+    return found.index("flux") if "flux" in found else None, three_of(found, "voltage")
 
 # %% ../../nbs/data/13_signature.ipynb #look-def
 def _known(signal: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
