@@ -870,7 +870,7 @@ def _evaluate(
     n_seen = sum(r["split"] != "test" for r in scorer.run.facts["recordings"])
     with counted("evaluate", max(1, len(list_files(raw)) - n_seen)) as progress:
         frame, cut = scorer.frame, scorer.run.facts["healthy_head"]
-        kind = Kind(frame.fs, frame.channels, frame.units)
+        kind = Kind(frame.fs, frame.channels, frame.units, frame.roles)
         recordings = read_folder(raw, fs=fs, healthy_head=cut, kind=kind, skipped=skipped)
         store = find_store(scorer.run, moved)
         return evaluate(scorer, recordings, where=raw, store=store, rows=rows, progress=progress)

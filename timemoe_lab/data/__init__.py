@@ -1,6 +1,6 @@
 "Recordings: what they are, how they are read, prepared, stored and simulated."
 
-from .recording import Kind, Label, Recording, apply_label, common_kind, conform, parse_name, stem_of
+from .recording import ROLES, Kind, Label, Recording, apply_label, common_kind, conform, parse_name, stem_of
 from .readers import (
     find_layout,
     find_recordings,
@@ -12,7 +12,18 @@ from .readers import (
     read_labels,
     sampling_rate,
 )
-from .phases import ANGLES, VIRTUAL, in_phase_order, is_reversed, park, phase_channels, ring, virtual_channels
+from .phases import (
+    ANGLES,
+    VIRTUAL,
+    full_roles,
+    in_phase_order,
+    is_reversed,
+    park,
+    phase_channels,
+    ring,
+    roles_by_name,
+    virtual_channels,
+)
 from .signature import (
     BINS,
     HARMONICS,
@@ -86,6 +97,7 @@ __all__ = [
     "HARMONICS",
     "ORDERS",
     "PHASES",
+    "ROLES",
     "SIDES_OF",
     "SPLIT_CODES",
     "TURNS",
@@ -125,6 +137,7 @@ __all__ = [
     "find_layout",
     "find_recordings",
     "fit_scale",
+    "full_roles",
     "guard",
     "in_phase_order",
     "instance",
@@ -147,6 +160,7 @@ __all__ = [
     "read_labels",
     "read_signature",
     "ring",
+    "roles_by_name",
     "sampling_rate",
     "scale_of",
     "shared_scale",

@@ -42,7 +42,7 @@ from timemoe_lab.data.prepare import (
     split_recordings,
 )
 from .readers import labelled, list_files, read_labels
-from .recording import Kind, Label, Recording, common_kind, conform, stem_of
+from .recording import Label, Recording, common_kind, conform, stem_of
 from .series import SeriesFolder
 from .store import BLOCK, LAYOUT, Entry, Odd, Skipped, Store, series_table
 from ..files import InputError, UsageError, check_new, turn, write_json
@@ -166,7 +166,7 @@ def _moments(recording: Recording, swap: bool) -> Moments:
     "The moments of a recording, span by span."
     rows = list(range(len(recording.channels)))
     if swap:
-        _, second, third = phase_channels(recording.channels)
+        _, second, third = phase_channels(recording.channels, recording.roles, units=recording.units)
         rows[second], rows[third] = third, second
     starts = range(0, recording.n_samples, SPAN)
     pieces = (replace(recording, signal=recording.signal[rows, a : a + SPAN]) for a in starts)
@@ -399,7 +399,7 @@ def _common(parts: list[Part], where: str, mask: tuple[str, ...], skipped: list[
     if not parts:
         raise InputError(skipped[0].problem if skipped else f"{where}: no recordings")
     kind = common_kind([p.head for p in parts])
-    like = next(p.head for p in parts if Kind(p.head.fs, p.head.channels, p.head.units) == kind)
+    like = next(p.head for p in parts if common_kind([p.head]) == kind)
     unknown = [c for c in mask if c not in like.channels]
     if unknown:
         raise UsageError(f"--mask {unknown[0]}: no such channel in {like.name}; it has {', '.join(like.channels)}")
@@ -408,13 +408,25 @@ def _common(parts: list[Part], where: str, mask: tuple[str, ...], skipped: list[
 # %% ../../nbs/data/18_ingest.ipynb #check-def
 def _conform(part: Part, like: Recording, where: str) -> Part:
     "The part with its channels in the order of `like`."
-    kind = Kind(like.fs, like.channels, like.units)
+    kind = common_kind([like])
     head = conform(part.head, **vars(kind), where=Path(where), like=like.name)
+    own, expected = _phase_names(part.head), _phase_names(head)
+    if own != expected:  # it was counted with its own
+        raise InputError(
+            f"{where}/{head.name}: its phase currents are {own}, those of {like.name} {expected}; "
+            "give both the same roles, or leave it out"
+        )
     order = [part.head.channels.index(c) for c in head.channels]
     put = lambda values: tuple(values[i] for i in order)
     facts = {k: put(getattr(part, k)) for k in ("rows", "finite", "crcs", "signature")}
     counted = tuple(put(v) + v[len(order) :] for v in part.moments)
     return replace(part, head=replace(head, fs=like.fs), moments=counted, **facts)
+
+
+def _phase_names(recording: Recording) -> str:
+    "What its phase currents are called."
+    phases = phase_channels(recording.channels, recording.roles, units=recording.units)
+    return ", ".join(recording.channels[i] for i in phases) if phases else "not known"
 
 
 def _check(part: Part, known: dict[str, str], mask: tuple[str, ...], where: str, fits: DataConfig | None) -> None:
@@ -561,6 +573,7 @@ def _build(
     facts = {"kind": "timemoe_lab store", "layout": LAYOUT, **header}
     facts |= {"skipped": [asdict(s) for s in skipped], "block": BLOCK, "fs": heads[0].fs}
     facts |= {"channels": heads[0].channels, "units": heads[0].units, "scale": asdict(scale)}
+    facts |= {"roles": heads[0].roles} if heads[0].roles else {}
     odd = _oddest(parts)
     facts |= {"virtual_scale": asdict(virtual) if virtual.mean else None, "oddest": odd and asdict(odd)}
     facts |= {"recordings": [asdict(e) for e in entries]}

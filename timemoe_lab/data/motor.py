@@ -885,7 +885,7 @@ def with_fault(
     mask: tuple[str, ...] = (),  # channels that take no part
 ) -> Recording | None:  # None: no three currents, or no supply frequency that the simulator knows
     "The recording with a simulated fault in the middle third of its currents."
-    phases = phase_channels(recording.channels)
+    phases = phase_channels(recording.channels, recording.roles, units=recording.units)
     signature = read_signature(recording, mask=mask)
     if phases is None or signature is None:
         return None

@@ -257,7 +257,7 @@ def is_reversed(
     recording: Recording,
 ) -> bool | None:  # None when it lacks three currents
     "Whether the negative sequence exceeds the positive one at the strongest frequency."
-    phases = phase_channels(recording.channels, units=recording.units)
+    phases = phase_channels(recording.channels, recording.roles, units=recording.units)
     if phases is None:
         return None
     power = np.abs(np.fft.fft(park(middle_of(recording.signal[list(phases)])))) ** 2
@@ -276,7 +276,7 @@ def in_phase_order(
     "The recording with its second and third current swapped where the phases run backwards, and a note that says so."
     if not is_reversed(recording):
         return recording
-    _, second, third = phase_channels(recording.channels, units=recording.units)
+    _, second, third = phase_channels(recording.channels, recording.roles, units=recording.units)
     signal = recording.signal.copy()
     signal[[second, third]] = signal[[third, second]]
     note = f"{recording.channels[second]} and {recording.channels[third]} swapped: the phases ran backwards"

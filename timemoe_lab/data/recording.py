@@ -39,6 +39,18 @@ class Recording:
     faults: tuple[tuple[int, int], ...] = ()  # samples, [start, end)
     split: str | None = None  # one of SPLITS, or None
     notes: tuple[str, ...] = ()  # what looked wrong and could be read
+    roles: tuple[str, ...] = ()  # of ROLES or "", one for each channel; none: what the channels are by their names
+
+    def __post_init__(self):
+        if self.roles and len(self.roles) != len(self.channels):
+            raise ValueError(f"roles: {len(self.roles)} for {len(self.channels)} channels; expected as many, or none")
+        given = [role for role in self.roles if role]
+        unknown = [role for role in given if role not in ROLES]
+        if unknown:
+            raise ValueError(f"roles: {unknown[0]!r}, expected one of {', '.join(ROLES)}")
+        twice = [role for role in given if given.count(role) > 1 and role != "other"]
+        if twice:
+            raise ValueError(f"roles: two channels are {twice[0]}; give each but 'other' once")
 
     def __repr__(self) -> str:
         told = ["unknown" if self.class_id is None else f"class {self.class_id}" if self.class_id else "healthy"]
@@ -142,6 +154,7 @@ class Kind:
     fs: float  # Hz
     channels: tuple[str, ...]
     units: tuple[str, ...]  # one for each channel
+    roles: tuple[str, ...] = ()  # see Recording
 
 
 def common_kind(
@@ -151,7 +164,7 @@ def common_kind(
     kinds = [(r.fs, frozenset(zip(r.channels, r.units))) for r in recordings]
     most = Counter(kinds).most_common(1)[0][0]
     first = recordings[kinds.index(most)]
-    return Kind(first.fs, first.channels, first.units)
+    return Kind(first.fs, first.channels, first.units, first.roles)
 
 
 def conform(
@@ -160,6 +173,7 @@ def conform(
     fs: float,  # Hz; expected
     channels: tuple[str, ...],  # expected, in this order
     units: tuple[str, ...],  # expected
+    roles: tuple[str, ...] | None = None,  # expected, in the order of `channels`; None: those that it has
     where: Path,  # folder, for messages
     like: str,  # who sets the expectation, for messages
 ) -> Recording:
@@ -176,7 +190,10 @@ def conform(
     if recording.channels != channels:
         notes.append(f"columns put in order (were {', '.join(recording.channels)})")
         signal = recording.signal[order] if recording.signal.ndim == 2 else recording.signal
-        recording = replace(recording, signal=signal, channels=channels)
+        own = tuple(recording.roles[i] for i in order) if recording.roles else ()
+        recording = replace(recording, signal=signal, channels=channels, roles=own)
+    if roles is not None and roles != recording.roles:
+        recording = replace(recording, roles=roles)
     return replace(recording, units=units, notes=(*recording.notes, *notes)) if notes else recording
 
 

@@ -113,10 +113,11 @@ def look(
     part: tuple[int, int] | None = None,  # samples, [start, end); None is all
 ) -> Sight | None:  # None: no three phase currents, or too little of them
     "The vectors of a recording."
-    phases = phase_channels(recording.channels)
+    how = {"roles": recording.roles, "units": recording.units}
+    phases = phase_channels(recording.channels, **how)
     if phases is None or any(recording.channels[i] in mask for i in phases):
         return None
-    flux, volts = side_channels(recording.channels)
+    flux, volts = side_channels(recording.channels, **how)
     flux = None if flux is None or recording.channels[flux] in mask else flux
     volts = None if volts is None or any(recording.channels[i] in mask for i in volts) else volts
     rows = [*phases, *(() if flux is None else (flux,)), *(volts or ())]

@@ -246,6 +246,7 @@ class Store(Blocks):
         self.fs: float = header["fs"]  # Hz
         self.channels: tuple[str, ...] = header["channels"]
         self.units: tuple[str, ...] = header["units"]
+        self.roles: tuple[str, ...] = header.get("roles", ())  # of the channels; none: by their names
         self.mask: tuple[str, ...] = header["mask"]  # channels that take no part
         self.scale: Scale = header["scale"]  # of the channels
         self.virtual_scale: Scale | None = header["virtual_scale"]  # None without three currents
@@ -263,9 +264,10 @@ class Store(Blocks):
 
     @property
     def fingerprint(self) -> str:  # 64 hexadecimal digits
-        "SHA-256 of the recordings, their splits, the mask, the scales and the phase order."
+        "SHA-256 of the recordings, their splits, the mask, the scales, the phase order and roles that aren't by name."
         facts = [[e.fingerprint, e.split] for e in self.entries] + [list(self.mask), asdict(self.scale)]
         facts += [self.virtual_scale and asdict(self.virtual_scale), self.swap_phases]
+        facts += [list(self.roles)] if self.roles else []
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def recording(
@@ -275,7 +277,7 @@ class Store(Blocks):
         "One recording; its signal is mapped from the file."
         e = self.entries[number]
         known = {k: getattr(e, k) for k in ("class_id", "supply_hz", "load_pct", "faults", "split", "notes")}
-        return Recording(e.name, self.signal(number), self.fs, self.channels, self.units, **known)
+        return Recording(e.name, self.signal(number), self.fs, self.channels, self.units, roles=self.roles, **known)
 
     def members(
         self,
@@ -294,7 +296,8 @@ class Store(Blocks):
             other = self.virtual_scale or self.scale  # without three currents, Frame says so
             scale = Scale(scale.mean + other.mean, scale.std + other.std)
         virtual = VIRTUAL if config.virtual else ()
-        return Frame(self.fs, self.channels, self.units, self.mask, scale, virtual, self.swap_phases)
+        how = {"virtual": virtual, "swap_phases": self.swap_phases, "roles": self.roles}
+        return Frame(self.fs, self.channels, self.units, self.mask, scale, **how)
 
     def verify(
         self,

@@ -159,7 +159,8 @@ class Scorer:
     ) -> dict[str, Scores]:  # by row: lab, spec, and others
         "The scores of a recording by every design."
         frame, config = self.frame, self.run.config
-        like = {"fs": frame.fs, "channels": frame.channels, "units": frame.units, "like": f"the run {self.run.path}"}
+        like = {"fs": frame.fs, "channels": frame.channels, "units": frame.units, "roles": frame.roles}
+        like["like"] = f"the run {self.run.path}"
         recording = conform(recording, **like, where=Path(where))
         with cpu_threads(config.train.threads):
             return score_recording(self.model, self.profile, recording, frame=frame, config=config)

@@ -42,7 +42,7 @@ from ..data.store import Store
 from ..detect.score import Scores
 from ..detect.scorer import Scorer, open_scorer
 from ..files import InputError, json_ready
-from ..run.folder import RunFolder, find_store
+from ..run.folder import RunFolder, find_store, frame_of
 from .figures import coarse, mean_known, thin
 from .panel import MOST, NOTHING, Panel, about, bundle, pack, pick, style
 from .threshold import resume_command
@@ -247,7 +247,8 @@ def read_scene(
     store = find_store(run) if store is None else store
     if store is None and recordings is None:
         raise InputError(f"{run.facts['store']}: the store isn't there any more; say where it is with store=Store(...)")
-    chosen = pick(store) if recordings is None else recordings
+    roles = frame_of(run).roles
+    chosen = pick(store) if recordings is None else (replace(r, roles=roles) for r in recordings)
     healthy = [store.recording(i) for i in store.members("train", "calibration")] if store else []
     name = run.path.resolve().name
     scene = Scene(
@@ -290,7 +291,7 @@ def payload(
         value = np.atleast_2d(getattr(scores, name))[:, ::factor]
         arrays[name] = coarse(value, MOST).astype(np.float32)
         steps["score"] = factor * -(-value.shape[1] // MOST) / drawn.fs
-    currents = phase_channels(drawn.channels)
+    currents = phase_channels(drawn.channels, drawn.roles, units=drawn.units)
     faults = drawn.faults or (((0, n),) if drawn.class_id else ())
     facts = {
         "title": scene.title,
