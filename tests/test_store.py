@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from timemoe_lab.bench import bench_store
+from timemoe_lab.cli import main
 from timemoe_lab.config import DataConfig, tiny
 from timemoe_lab.data.ingest import Stopped, prepare_folder, write_store
 from timemoe_lab.data.readers import read_folder
@@ -365,6 +366,58 @@ def test_a_run_keeps_the_roles_of_its_store(tmp_path):
     del facts["roles"]  # a run of an earlier version
     write_json(run.path / "config.json", facts)
     assert frame_of(RunFolder(run.path)).roles == ()
+
+
+def shaft_folder(folder, pole_pairs, n=6):
+    "Files of three currents at 50 Hz with the lines of a shaft at 3 % slip; four of them healthy."
+    folder.mkdir()
+    time_s = np.arange(4000) / 2000
+    shaft = 2 * np.pi * 50 / pole_pairs * 0.97 * time_s
+    for i in range(n):
+        rows = [np.cos(2 * np.pi * (50 * time_s - k / 3)) * (1 + 0.01 * np.cos(shaft)) for k in range(3)]
+        rows = np.array(rows) + 0.005 * np.random.default_rng(i).normal(size=(3, 4000))
+        np.savetxt(
+            folder / f"{int(i > 3)}_{i}.csv",
+            np.column_stack([time_s, rows.T]),
+            fmt="%.6f",
+            delimiter=",",
+            header="time,Ia,Ib,Ic",
+            comments="",
+        )
+    return folder
+
+
+@pytest.mark.parametrize("pole_pairs", [2, 3])
+def test_pole_pairs_are_estimated_or_told_and_reach_the_run(tmp_path, pole_pairs, capsys):
+    raw = shaft_folder(tmp_path / "raw", pole_pairs)
+    assert main(["prepare", str(raw), "--out", str(tmp_path / "estimated")]) == 0
+    assert f"pole_pairs: {pole_pairs}, estimated from rotor lines of 4 recordings" in capsys.readouterr().out
+    assert main(["prepare", str(raw), "--out", str(tmp_path / "told"), "--pole-pairs", "5"]) == 0
+    assert "pole_pairs: 5, given" in capsys.readouterr().out
+    estimated, told = (Store(tmp_path / name) for name in ("estimated", "told"))
+    assert (estimated.pole_pairs, told.pole_pairs) == (pole_pairs, 5)
+    assert estimated.frame(DataConfig()).pole_pairs == pole_pairs and told.frame(DataConfig()).pole_pairs == 5
+    assert told.frame(DataConfig(pole_pairs=4)).pole_pairs == 4  # train --pole-pairs
+    config = replace(tiny(), data=replace(tiny().data, pole_pairs=4))
+    runs = [start_run(tmp_path / "a", told, tiny()), start_run(tmp_path / "b", told, config)]
+    assert [frame_of(RunFolder(run.path)).pole_pairs for run in runs] == [5, 4]
+    facts = read_json(runs[0].path / "config.json")
+    del facts["pole_pairs"], facts["config"]["data"]["pole_pairs"]  # a run of an earlier version
+    write_json(runs[0].path / "config.json", facts)
+    assert frame_of(RunFolder(runs[0].path)).pole_pairs == 2
+
+
+def test_pole_pairs_that_nobody_knows_are_assumed_and_said(tmp_path, capsys):
+    raw = shaft_folder(tmp_path / "raw", 7)  # more than are looked for
+    assert main(["prepare", str(raw), "--out", str(tmp_path / "store")]) == 0
+    assert "pole_pairs: 2, assumed; give --pole-pairs" in capsys.readouterr().out
+    store = Store(tmp_path / "store")
+    assert store.pole_pairs is None and store.frame(DataConfig()).pole_pairs == 2
+    assert "pole_pairs" not in read_json(store.path / "index.json")
+    with pytest.raises(UsageError, match="pole_pairs=0: expected 1 to 100"):
+        DataConfig(pole_pairs=0)
+    with pytest.raises(SystemExit):
+        main(["prepare", str(raw), "--out", str(tmp_path / "other"), "--pole-pairs", "0"])
 
 
 @pytest.mark.parametrize(

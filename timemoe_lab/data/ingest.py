@@ -44,6 +44,7 @@ from timemoe_lab.data.prepare import (
 from .readers import labelled, list_files, read_labels
 from .recording import Label, Recording, common_kind, conform, stem_of
 from .series import SeriesFolder
+from .signature import estimate_pole_pairs
 from .store import BLOCK, LAYOUT, Entry, Odd, Skipped, Store, series_table
 from ..files import InputError, UsageError, check_new, turn, write_json
 
@@ -630,6 +631,7 @@ def prepare_folder(
     swap_phases: bool = False,  # runs bring recordings into phase order
     healthy_head: int | None = None,  # samples; cut them off recordings that aren't healthy throughout, see cut_head
     skip_bad: bool = False,  # leave out recordings that can't be used, see Store.skipped
+    pole_pairs: int | None = None,  # of the motor; None: estimated where its lines tell
     workers: int | None = None,  # processes that read; None: as many as there are cores, at most 8
     progress: Callable[[str], None] = lambda name: None,  # told of each file
 ) -> "Store":
@@ -645,6 +647,7 @@ def prepare_folder(
         _clear(folder, keep=(s.key for s in sources))
         with closing(_stage_all(sources, folder, workers)) as staged:
             parts, skipped = _meet(staged, where=str(raw), mask=mask, fits=fits, skip_bad=skip_bad, progress=progress)
+        header |= _pole_pairs(folder, parts, pole_pairs, mask)
         _build(folder, out, parts, skipped, header, lambda part: _read_again(part, sources, folder))
     return Store(out)
 
@@ -657,6 +660,27 @@ def _sources(raw: Path, fs: float | None, healthy_head: int | None, swap_phases:
     files = list_files(raw)
     labels = read_labels(raw)
     return [FileSource(f, labels.get(f.name), fs, healthy_head, swap_phases) for f in files]
+
+
+_LOOK = 1 << 20  # samples of a recording that the pole pairs are looked for in
+_MOST_LOOKS = 8  # recordings, too
+
+
+def _pole_pairs(folder: Path, parts: list[Part], given: int | None, mask: tuple[str, ...]) -> dict:
+    "What the index says of the pole pairs: those given, or estimated from healthy parts; nothing where neither is."
+    if given:
+        return {"pole_pairs": given, "pole_pairs_from": "given"}
+    healthy = [p for p in parts if p.head.class_id == 0 and _phase_names(p.head) != "not known"]
+    step = -(-len(healthy) // _MOST_LOOKS) or 1
+    found, n = estimate_pole_pairs((r for p in healthy[::step] for r in _opened(folder, p)), mask=mask)
+    return {"pole_pairs": found, "pole_pairs_from": f"estimated from rotor lines of {n} recordings"} if found else {}
+
+
+def _opened(folder: Path, part: Part) -> Iterator[Recording]:
+    "The beginning of a part as a recording; nothing where its files are torn."
+    rows = [_load_series(folder, part, channel) for channel in range(len(part.rows))]
+    if all(x is not None for x in rows):
+        yield replace(part.head, signal=np.stack([x[:_LOOK] for x in rows]))
 
 
 def _drop_stale(out: Path) -> None:

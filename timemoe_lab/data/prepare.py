@@ -19,7 +19,7 @@ import numpy as np
 from scipy.signal import firwin, upfirdn, welch
 
 # %% ../../nbs/data/15_prepare.ipynb #own-imports
-from ..config import DataConfig
+from ..config import ASSUMED_PAIRS, DataConfig
 from .phases import VIRTUAL, in_phase_order, mean_of, middle_of, phase_channels, virtual_channels
 from .recording import Recording
 from ..files import InputError, UsageError
@@ -169,6 +169,7 @@ class Frame:
     virtual: tuple[str, ...] = ()  # VIRTUAL, or none
     swap_phases: bool = False  # whether recordings are brought into phase order
     roles: tuple[str, ...] = ()  # of the channels, see Recording; none: by their names
+    pole_pairs: int = ASSUMED_PAIRS  # of the motor
 
     def __post_init__(self):
         currents = self.phases if self.virtual else ()

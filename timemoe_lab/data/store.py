@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 # %% ../../nbs/data/16_store.ipynb #own-imports
-from ..config import DataConfig
-from .phases import VIRTUAL
+from ..config import ASSUMED_PAIRS, DataConfig
+from .phases import VIRTUAL, phase_channels
 from .prepare import Frame, Scale
 from .recording import Recording
 from ..files import InputError, UsageError, read_json
@@ -251,6 +251,8 @@ class Store(Blocks):
         self.scale: Scale = header["scale"]  # of the channels
         self.virtual_scale: Scale | None = header["virtual_scale"]  # None without three currents
         self.swap_phases: bool = header["swap_phases"]  # runs bring recordings into phase order
+        self.pole_pairs: int | None = header.get("pole_pairs")  # of the motor; None: not known
+        self.pole_pairs_from: str = header.get("pole_pairs_from", "")  # who says so
         self.healthy_head: int | None = header["healthy_head"]  # samples
         self.raw: str = header["raw"]  # folder that the recordings came from
         self.skipped: tuple[Skipped, ...] = header["skipped"]
@@ -261,6 +263,11 @@ class Store(Blocks):
     def __repr__(self) -> str:
         counts = ", ".join(f"{sum(e.split == s for e in self.entries)} {s}" for s in SPLIT_CODES)
         return f"Store {self.path.name}: {len(self.entries)} recordings at {self.fs:g} Hz, {counts}"
+
+    @property
+    def phases(self) -> tuple[int, int, int] | None:  # positions of the channels; None when there aren't three
+        "Where the three phase currents are."
+        return phase_channels(self.channels, self.roles, units=self.units)
 
     @property
     def fingerprint(self) -> str:  # 64 hexadecimal digits
@@ -297,6 +304,7 @@ class Store(Blocks):
             scale = Scale(scale.mean + other.mean, scale.std + other.std)
         virtual = VIRTUAL if config.virtual else ()
         how = {"virtual": virtual, "swap_phases": self.swap_phases, "roles": self.roles}
+        how["pole_pairs"] = config.pole_pairs or self.pole_pairs or ASSUMED_PAIRS
         return Frame(self.fs, self.channels, self.units, self.mask, scale, **how)
 
     def verify(

@@ -474,7 +474,7 @@ def _read_motor(
     recording: Recording, frame: Frame, config: Config, x: np.ndarray, counted: np.ndarray, factor: int
 ) -> tuple[Signature | None, dict[str, np.ndarray]]:
     "What the motor tells, and the part that needs three currents."
-    signature = read_signature(in_frame(recording, frame), mask=frame.mask)
+    signature = read_signature(in_frame(recording, frame), mask=frame.mask, pole_pairs=frame.pole_pairs)
     if signature is None or config.data.scope == "recording":  # amplitudes are gone
         return signature, {}
     hop, width = pooling(recording.fs / factor, config.score)

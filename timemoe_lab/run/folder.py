@@ -30,7 +30,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 # %% ../../nbs/run/30_folder.ipynb #own-imports
-from ..config import SPACE, Config, check_knob, config_from_dict
+from ..config import ASSUMED_PAIRS, SPACE, Config, check_knob, config_from_dict
 from ..data.phases import VIRTUAL, phase_channels
 from ..data.prepare import Frame, Scale, shared_scale
 from ..data.store import Store
@@ -287,6 +287,7 @@ def _facts(store: Store, config: Config) -> dict:
         "channels": store.channels,
         "units": store.units,
         "roles": store.roles,
+        "pole_pairs": store.frame(config.data).pole_pairs,
         "mask": store.mask,
         "scale": asdict(store.scale),
         "virtual_scale": store.virtual_scale and asdict(store.virtual_scale),
@@ -372,6 +373,7 @@ def frame_of(
         virtual=virtual,
         swap_phases=facts.get("swap_phases", False),
         roles=tuple(facts.get("roles", ())),
+        pole_pairs=facts.get("pole_pairs", ASSUMED_PAIRS),
     )
 
 
