@@ -98,7 +98,7 @@ def test_sidebands_follow_the_formula_and_stay_away_without_a_slip():
         for n in (1, 2, 3):
             wanted |= {(True, round(abs(k + s * n * (1 - slip) / pairs) * supply, 6)) for s in (-1, 1)}
     assert found == wanted
-    assert not any(line.is_side for line in lines(supply, slip=None))
+    assert not any(line.is_side for line in lines(supply, slip=None, pole_pairs=2))
 
 
 def test_a_spectrum_has_the_height_of_a_sine_whatever_its_length():
@@ -122,8 +122,8 @@ def test_missing_samples_hardly_change_a_line(motor):
     whole = motor()
     signal = whole.signal.copy()
     signal[:, 3000:3040] = np.nan
-    a = physics(whole)
-    b = physics(replace(whole, signal=signal))
+    a = physics(whole, pole_pairs=2)
+    b = physics(replace(whole, signal=signal), pole_pairs=2)
     assert np.allclose(a.line[:, 0], b.line[:, 0], rtol=0.02)
 
 
@@ -155,7 +155,7 @@ def test_spans_without_samples_have_no_negative_sequence(motor):
 
 
 def test_an_envelope_is_the_lowest_and_highest_of_numpy(motor):
-    parts = [physics(motor("b.csv"[:i], negative=0.01 * i, scale=1 + 0.02 * i)) for i in (1, 2, 5)]
+    parts = [physics(motor("b.csv"[:i], negative=0.01 * i, scale=1 + 0.02 * i), pole_pairs=2) for i in (1, 2, 5)]
     usual = envelope_of(parts)
     for name in ("spectrum", "line", "ring"):
         values = np.stack([getattr(p, name) for p in parts])
@@ -197,13 +197,13 @@ def test_nearest_prefers_the_small_gap_and_takes_no_more_than_asked():
 
 
 def test_a_slip_that_does_not_stand_out_is_not_guessed(motor):
-    found = physics(motor(side=0.0))
+    found = physics(motor(side=0.0), pole_pairs=2)
     assert found.supply_hz is not None and found.slip is None and not any(line.is_side for line in found.marks)
     assert np.isfinite(found.line[:, :5]).all() and np.isnan(found.line[:, 5:]).all()
 
 
 def test_a_masked_current_leaves_no_vector(motor):
-    found = physics(motor(), mask=("CH2",))
+    found = physics(motor(), mask=("CH2",), pole_pairs=2)
     assert found.supply_hz is None and found.sight is None and np.isnan(found.ring).all()
     assert np.isnan(found.line[1]).all() and np.isnan(found.spectrum[1]).all() and np.isfinite(found.spectrum[0]).all()
 
@@ -240,7 +240,7 @@ def test_a_panel_of_a_run_sends_the_scores_of_the_row_in_force(trained):
     factor = round(panel.facts["steps"]["score"] * here.fs)
     assert np.array_equal(sent, scores.channel_score[:, ::factor], equal_nan=True)
     assert panel.threshold == scene.scorer.point.threshold and here.label.any()
-    signature = read_signature(here)
+    signature = read_signature(here, pole_pairs=2)
     assert np.isclose(panel.facts["physics"]["supply_hz"], signature.condition[0])
     assert panel.facts["physics"]["slip"] == pytest.approx(signature.condition[2] if signature.slip_known else None)
     with pytest.raises(InputError, match="not among the recordings"):

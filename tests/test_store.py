@@ -23,13 +23,15 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from timemoe_lab.bench import bench_store
-from timemoe_lab.config import DataConfig
+from timemoe_lab.cli import main
+from timemoe_lab.config import DataConfig, tiny
 from timemoe_lab.data.ingest import Stopped, prepare_folder, write_store
 from timemoe_lab.data.readers import read_folder
 from timemoe_lab.data.recording import Recording
 from timemoe_lab.data.series import SeriesFolder
 from timemoe_lab.data.store import BLOCK, SPLIT_CODES, Store, verify_store
-from timemoe_lab.files import InputError, UsageError
+from timemoe_lab.files import InputError, UsageError, read_json, write_json
+from timemoe_lab.run.folder import RunFolder, frame_of, start_run
 
 ingest_room = import_module("timemoe_lab.data.ingest")
 readers_room = import_module("timemoe_lab.data.readers")
@@ -335,6 +337,122 @@ def test_phases_that_run_backwards_are_marked_and_virtual_channels_have_a_scale(
     two = [replace(r, signal=r.signal[:2], channels=CURRENTS[:2], units=("A", "A")) for r in phase_recordings()]
     with pytest.raises(UsageError, match="no three phase currents"):
         write_store(tmp_path / "two", two, where="h").frame(DataConfig(virtual=True))
+
+
+NAMES = ("cDAQ1Mod1_ai0", "cDAQ1Mod1_ai1", "cDAQ1Mod1_ai2")
+
+
+def test_roles_make_phases_of_channels_whatever_they_are_called(tmp_path):
+    roles = ("current 2", "current 3", "current 1")
+    order = [1, 2, 0]
+    named = phase_recordings(backwards=(2,))
+    told = [replace(r, signal=r.signal[order], channels=NAMES, roles=roles) for r in named]
+    by_name = write_store(tmp_path / "named", named, where="h")
+    store = write_store(tmp_path / "told", told, where="h")
+    assert store.roles == roles and store.recording(0).roles == roles
+    assert [e.reversed for e in store.entries] == [False, False, True, False, False]
+    assert np.allclose(store.virtual_scale.mean, by_name.virtual_scale.mean)
+    frame = store.frame(DataConfig(virtual=True))
+    assert frame.phases == (2, 0, 1) and frame.series == (*NAMES, "PARK", "INEG", "IZERO")
+    assert "roles" not in read_json(by_name.path / "index.json") and by_name.roles == ()
+    other = [replace(r, roles=()) for r in told]
+    untold = write_store(tmp_path / "untold", other, where="h")
+    assert untold.fingerprint != store.fingerprint and untold.entries[0].reversed is None
+    with pytest.raises(UsageError, match="no three phase currents"):
+        untold.frame(DataConfig(virtual=True))
+
+
+def test_a_run_keeps_the_roles_of_its_store(tmp_path):
+    roles = ("current 1", "current 2", "current 3")
+    store = write_store(
+        tmp_path / "s", [replace(r, channels=NAMES, roles=roles) for r in phase_recordings()], where="h"
+    )
+    run = start_run(tmp_path / "run", store, tiny())
+    assert frame_of(RunFolder(run.path)).phases == (0, 1, 2) == frame_of(run).phases
+    assert run.config.data.scope == "window"  # as with three currents that are known by name
+    facts = read_json(run.path / "config.json")
+    del facts["roles"]  # a run of an earlier version
+    write_json(run.path / "config.json", facts)
+    assert frame_of(RunFolder(run.path)).roles == ()
+
+
+def shaft_folder(folder, pole_pairs, n=6):
+    "Files of three currents at 50 Hz with the lines of a shaft at 3 % slip; four of them healthy."
+    folder.mkdir()
+    time_s = np.arange(4000) / 2000
+    shaft = 2 * np.pi * 50 / pole_pairs * 0.97 * time_s
+    for i in range(n):
+        rows = [np.cos(2 * np.pi * (50 * time_s - k / 3)) * (1 + 0.01 * np.cos(shaft)) for k in range(3)]
+        rows = np.array(rows) + 0.005 * np.random.default_rng(i).normal(size=(3, 4000))
+        np.savetxt(
+            folder / f"{int(i > 3)}_{i}.csv",
+            np.column_stack([time_s, rows.T]),
+            fmt="%.6f",
+            delimiter=",",
+            header="time,Ia,Ib,Ic",
+            comments="",
+        )
+    return folder
+
+
+@pytest.mark.parametrize("pole_pairs", [2, 3])
+def test_pole_pairs_are_estimated_or_told_and_reach_the_run(tmp_path, pole_pairs, capsys):
+    raw = shaft_folder(tmp_path / "raw", pole_pairs)
+    assert main(["prepare", str(raw), "--out", str(tmp_path / "estimated")]) == 0
+    assert f"pole_pairs: {pole_pairs}, estimated from rotor lines of 4 recordings" in capsys.readouterr().out
+    assert main(["prepare", str(raw), "--out", str(tmp_path / "told"), "--pole-pairs", "5"]) == 0
+    assert "pole_pairs: 5, given" in capsys.readouterr().out
+    estimated, told = (Store(tmp_path / name) for name in ("estimated", "told"))
+    assert (estimated.pole_pairs, told.pole_pairs) == (pole_pairs, 5)
+    assert estimated.frame(DataConfig()).pole_pairs == pole_pairs and told.frame(DataConfig()).pole_pairs == 5
+    assert told.frame(DataConfig(pole_pairs=4)).pole_pairs == 4  # train --pole-pairs
+    config = replace(tiny(), data=replace(tiny().data, pole_pairs=4))
+    runs = [start_run(tmp_path / "a", told, tiny()), start_run(tmp_path / "b", told, config)]
+    assert [frame_of(RunFolder(run.path)).pole_pairs for run in runs] == [5, 4]
+    facts = read_json(runs[0].path / "config.json")
+    del facts["pole_pairs"], facts["config"]["data"]["pole_pairs"]  # a run of an earlier version
+    write_json(runs[0].path / "config.json", facts)
+    assert frame_of(RunFolder(runs[0].path)).pole_pairs == 2
+
+
+def test_pole_pairs_that_nobody_knows_are_assumed_and_said(tmp_path, capsys):
+    raw = shaft_folder(tmp_path / "raw", 7)  # more than are looked for
+    assert main(["prepare", str(raw), "--out", str(tmp_path / "store")]) == 0
+    assert "pole_pairs: 2, assumed; give --pole-pairs" in capsys.readouterr().out
+    store = Store(tmp_path / "store")
+    assert store.pole_pairs is None and store.frame(DataConfig()).pole_pairs == 2
+    assert "pole_pairs" not in read_json(store.path / "index.json")
+    with pytest.raises(UsageError, match="pole_pairs=0: expected 1 to 100"):
+        DataConfig(pole_pairs=0)
+    with pytest.raises(SystemExit):
+        main(["prepare", str(raw), "--out", str(tmp_path / "other"), "--pole-pairs", "0"])
+
+
+@pytest.mark.parametrize(
+    ("roles", "problem"),
+    [
+        (("current 1",), "1 for 3 channels"),
+        (("current 1", "current", "other"), "'current', expected one of current 1"),
+        (("flux", "other", "flux"), "two channels are flux"),
+    ],
+)
+def test_roles_that_make_no_sense_are_refused(roles, problem):
+    with pytest.raises(ValueError, match=problem):
+        replace(phase_recordings()[0], roles=roles)
+    assert replace(phase_recordings()[0], roles=("other", "other", "")).roles
+
+
+def test_roles_go_with_their_channels_and_the_first_recordings_hold_for_all(tmp_path):
+    roles = ("current 1", "current 2", "current 3")
+    first, *others = [replace(r, channels=NAMES, roles=roles) for r in phase_recordings()]
+    odd = replace(others[0], signal=others[0].signal[::-1], channels=NAMES[::-1], roles=roles[::-1])
+    alike = [replace(r, roles=(*roles[:2], "")) for r in others[1:2]]
+    store = write_store(tmp_path / "s", [first, odd, *others[1:]], where="h")
+    assert store.channels == NAMES and store.roles == roles
+    assert {r.roles for r in map(store.recording, range(5))} == {roles}
+    with pytest.raises(InputError, match="h/0_2.csv: its phase currents are not known, those of 0_0.csv cDAQ1Mod1_ai0"):
+        write_store(tmp_path / "t", [first, odd, *alike], where="h")
+    assert not (tmp_path / "t").exists()
 
 
 def test_moments_of_a_long_recording_are_those_of_its_pieces(tmp_path, monkeypatch):

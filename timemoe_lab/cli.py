@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 # %% ../nbs/82_cli.ipynb #own-imports
-from .config import PRESETS, SCOPES, Config, Rule, config_from_dict, preset
+from .config import ASSUMED_PAIRS, PRESETS, SCOPES, Config, Rule, config_from_dict, preset
 from .data.ingest import prepare_folder
 from .data.motor import FORMATS, PHASES, campaign, write_campaign
 from .data.phases import is_reversed
@@ -223,14 +223,18 @@ def simulate_command(options: argparse.Namespace) -> dict:
     return {"out": str(out), "recordings": len(jobs), "fs_hz": options.fs, "seconds": options.seconds}
 
 
+_ASSUMED = "assumed; give --pole-pairs"
+
+
 def prepare_command(options: argparse.Namespace) -> dict:
     "Writes a store and says what is in it."
-    given = {
-        k: getattr(options, k) for k in ("mask", "fs", "seed", "swap_phases", "healthy_head", "skip_bad", "workers")
-    }
+    names = ("mask", "fs", "seed", "swap_phases", "healthy_head", "skip_bad", "workers", "pole_pairs")
+    given = {k: getattr(options, k) for k in names}
     store = prepare(options.raw, options.out, config=preset(options.preset), **given)
     facts = {"out": str(options.out), "recordings": len(store.entries), "fs_hz": store.fs}
     facts |= {"channels": list(store.channels), "mask": list(store.mask)}
+    if store.phases:
+        facts["pole_pairs"] = f"{store.pole_pairs or ASSUMED_PAIRS}, {store.pole_pairs_from or _ASSUMED}"
     return facts | {s: sum(e.split == s for e in store.entries) for s in SPLIT_CODES} | _noticed(store)
 
 # %% ../nbs/82_cli.ipynb #simulate-options-def
@@ -307,10 +311,11 @@ def prepare(
     healthy_head: int | None = None,  # samples that are cut off each faulty recording as a healthy one
     skip_bad: bool = False,  # go on without recordings that can't be used
     workers: int | None = None,  # threads that read; None: as many as there are cores
+    pole_pairs: int | None = None,  # of the motor; None: estimated where its lines tell
 ) -> Store:
     "A store of a raw folder."
     how = {"mask": mask, "fs": fs, "seed": seed, "fits": config.data, "swap_phases": swap_phases}
-    how |= {"healthy_head": healthy_head, "skip_bad": skip_bad, "workers": workers}
+    how |= {"healthy_head": healthy_head, "skip_bad": skip_bad, "workers": workers, "pole_pairs": pole_pairs}
     corpus = (raw / "meta.json").is_file()
     sizes = {} if corpus else {f.name: f.stat().st_size / 1e6 for f in list_files(raw)}
     n_sources = len(SeriesFolder(raw) if corpus else sizes)
@@ -574,7 +579,7 @@ def _configure(options: argparse.Namespace) -> Config:
 
     given = {name: value for name, value in vars(options).items() if value is not None}
     config = _read_config(given["config"]) if "config" in given else preset(options.preset)
-    data = replace(config.data, **{name: given[name] for name in ("scope", "virtual") if name in given})
+    data = replace(config.data, **{n: given[n] for n in ("scope", "virtual", "pole_pairs") if n in given})
     train = replace(config.train, **{name: given[name] for name in _RECIPE if name in given})
     agent = replace(config.agent, policy=read_policy(given["policy"])) if "policy" in given else config.agent
     return replace(config, data=data, train=train, agent=agent)
@@ -881,7 +886,7 @@ def _evaluate(
     n_seen = sum(r["split"] != "test" for r in scorer.run.facts["recordings"])
     with counted("evaluate", max(1, len(list_files(raw)) - n_seen)) as progress:
         frame, cut = scorer.frame, scorer.run.facts["healthy_head"]
-        kind = Kind(frame.fs, frame.channels, frame.units)
+        kind = Kind(frame.fs, frame.channels, frame.units, frame.roles)
         recordings = read_folder(raw, fs=fs, healthy_head=cut, kind=kind, skipped=skipped)
         store = find_store(scorer.run, moved)
         return evaluate(scorer, recordings, where=raw, store=store, rows=rows, progress=progress)
@@ -1126,7 +1131,7 @@ def _add_makers(add: Callable[..., argparse.ArgumentParser]) -> None:
         "--out", type=Path, metavar="RUN", help="run folder to make (default: runs/demo, or the next free name)"
     )
     _add_simulate(add("simulate", simulate_command, "seed"))
-    _add_prepare(add("prepare", prepare_command, "seed", "preset", "mask", "fs", "skip-bad"))
+    _add_prepare(add("prepare", prepare_command, "seed", "preset", "mask", "fs", "skip-bad", "pole-pairs"))
     command = add("verify", verify_command)
     command.add_argument("store", type=Path, metavar="STORE", help="store that prepare made")
     _add_training(add)
@@ -1170,6 +1175,11 @@ _SHARED = {
         "default": None,
         "help": "add Park's modulus, negative and zero sequence as further series",
     },
+    "pole-pairs": {
+        "type": _count,
+        "metavar": "N",
+        "help": "of the motor (default: the store's; there estimated from the rotor's lines, or 2)",
+    },
     "skip-bad": {"action": "store_true", "help": "go on without recordings that can't be used, and list them"},
     "checkpoint": {"default": "best", "metavar": "C", "help": "best, last or a step (default: best; of resume: last)"},
     "config": {"type": Path, "metavar": "FILE", "help": "settings that tune found, or a run's, instead of a preset"},
@@ -1184,7 +1194,8 @@ _SHARED = {
 # %% ../nbs/82_cli.ipynb #training-options-def
 def _add_training(add: Callable[..., argparse.ArgumentParser]) -> None:
     "The commands that train."
-    command = add("train", train_command, "seed", "device", "preset", "scope", "virtual", "config", "policy")
+    shared = ("seed", "device", "preset", "scope", "virtual", "config", "policy", "pole-pairs")
+    command = add("train", train_command, *shared)
     command.set_defaults(seed=None)
     command.add_argument("store", type=Path, metavar="STORE", help="store that prepare made")
     command.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder to make")

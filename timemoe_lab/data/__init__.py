@@ -1,7 +1,7 @@
 "Recordings: what they are, how they are read, prepared, stored and simulated."
 
 from .quality import ChannelQuality, about_levels, measure, problems, usual_levels
-from .recording import Kind, Label, Recording, apply_label, common_kind, conform, parse_name, stem_of
+from .recording import ROLES, Kind, Label, Recording, apply_label, common_kind, conform, parse_name, stem_of
 from .readers import (
     find_layout,
     find_recordings,
@@ -13,7 +13,18 @@ from .readers import (
     read_labels,
     sampling_rate,
 )
-from .phases import ANGLES, VIRTUAL, in_phase_order, is_reversed, park, phase_channels, ring, virtual_channels
+from .phases import (
+    ANGLES,
+    VIRTUAL,
+    full_roles,
+    in_phase_order,
+    is_reversed,
+    park,
+    phase_channels,
+    ring,
+    roles_by_name,
+    virtual_channels,
+)
 from .signature import (
     BINS,
     HARMONICS,
@@ -25,6 +36,7 @@ from .signature import (
     Sight,
     Signature,
     Spectrum,
+    estimate_pole_pairs,
     lines,
     look,
     negative_sequence,
@@ -88,6 +100,7 @@ __all__ = [
     "HARMONICS",
     "ORDERS",
     "PHASES",
+    "ROLES",
     "SIDES_OF",
     "SPLIT_CODES",
     "TURNS",
@@ -125,10 +138,12 @@ __all__ = [
     "conform",
     "covering_starts",
     "decimate",
+    "estimate_pole_pairs",
     "fill_gaps",
     "find_layout",
     "find_recordings",
     "fit_scale",
+    "full_roles",
     "guard",
     "in_phase_order",
     "instance",
@@ -153,6 +168,7 @@ __all__ = [
     "read_labels",
     "read_signature",
     "ring",
+    "roles_by_name",
     "sampling_rate",
     "scale_of",
     "shared_scale",

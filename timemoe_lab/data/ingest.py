@@ -41,9 +41,10 @@ from timemoe_lab.data.prepare import (
 from .layout import Sheet, read_sheet
 from .quality import about_levels, measure, problems, usual_levels
 from .readers import label_of, labelled, list_files, read_labels
-from .recording import Kind, Label, Recording, common_kind, conform, stem_of
+from .recording import Label, Recording, common_kind, conform, stem_of
 from .signature import SHORTEST_S, unfit
 from .series import SeriesFolder
+from .signature import estimate_pole_pairs
 from .store import BLOCK, LAYOUT, Entry, Odd, Skipped, Store, series_table
 from ..files import InputError, UsageError, check_new, turn, write_json
 
@@ -174,7 +175,7 @@ def _moments(recording: Recording, swap: bool) -> Moments:
     "The moments of a recording, span by span."
     rows = list(range(len(recording.channels)))
     if swap:
-        _, second, third = phase_channels(recording.channels)
+        _, second, third = phase_channels(recording.channels, recording.roles, units=recording.units)
         rows[second], rows[third] = third, second
     starts = range(0, recording.n_samples, SPAN)
     pieces = (replace(recording, signal=recording.signal[rows, a : a + SPAN]) for a in starts)
@@ -409,7 +410,7 @@ def _common(parts: list[Part], where: str, mask: tuple[str, ...], skipped: list[
     if not parts:
         raise InputError(skipped[0].problem if skipped else f"{where}: no recordings")
     kind = common_kind([p.head for p in parts])
-    like = next(p.head for p in parts if Kind(p.head.fs, p.head.channels, p.head.units) == kind)
+    like = next(p.head for p in parts if common_kind([p.head]) == kind)
     unknown = [c for c in mask if c not in like.channels]
     if unknown:
         raise UsageError(f"--mask {unknown[0]}: no such channel in {like.name}; it has {', '.join(like.channels)}")
@@ -418,7 +419,7 @@ def _common(parts: list[Part], where: str, mask: tuple[str, ...], skipped: list[
 # %% ../../nbs/data/18_ingest.ipynb #signature-def
 def _three_currents(part: Part, mask: tuple[str, ...]) -> bool:
     "Whether recordings like this one are compared by their signatures."
-    phases = phase_channels(part.head.channels)
+    phases = phase_channels(part.head.channels, part.head.roles, units=part.head.units)
     return phases is not None and not any(part.head.channels[i] in mask for i in phases)
 
 
@@ -475,13 +476,25 @@ def _with_notes(parts: list[Part], mask: tuple[str, ...]) -> list[Part]:
 # %% ../../nbs/data/18_ingest.ipynb #check-def
 def _conform(part: Part, like: Recording, where: str) -> Part:
     "The part with its channels in the order of `like`."
-    kind = Kind(like.fs, like.channels, like.units)
+    kind = common_kind([like])
     head = conform(part.head, **vars(kind), where=Path(where), like=like.name)
+    own, expected = _phase_names(part.head), _phase_names(head)
+    if own != expected:  # it was counted with its own
+        raise InputError(
+            f"{where}/{head.name}: its phase currents are {own}, those of {like.name} {expected}; "
+            "give both the same roles, or leave it out"
+        )
     order = [part.head.channels.index(c) for c in head.channels]
     put = lambda values: tuple(values[i] for i in order if values)
     facts = {k: put(getattr(part, k)) for k in ("rows", "finite", "crcs", "level", "signature")}
     counted = tuple(put(v) + v[len(order) :] for v in part.moments)
     return replace(part, head=replace(head, fs=like.fs), moments=counted, **facts)
+
+
+def _phase_names(recording: Recording) -> str:
+    "What its phase currents are called."
+    phases = phase_channels(recording.channels, recording.roles, units=recording.units)
+    return ", ".join(recording.channels[i] for i in phases) if phases else "not known"
 
 
 def _check(part: Part, known: dict[str, str], mask: tuple[str, ...], where: str, need: int) -> None:
@@ -629,6 +642,7 @@ def _build(
     facts = {"kind": "timemoe_lab store", "layout": LAYOUT, **header}
     facts |= {"skipped": [asdict(s) for s in skipped], "block": BLOCK, "fs": heads[0].fs}
     facts |= {"channels": heads[0].channels, "units": heads[0].units, "scale": asdict(scale)}
+    facts |= {"roles": heads[0].roles} if heads[0].roles else {}
     odd = _oddest(parts)
     facts |= {"virtual_scale": asdict(virtual) if virtual.mean else None, "oddest": odd and asdict(odd)}
     facts |= {"warnings": _warnings(parts, split, header["mask"]), "recordings": [asdict(e) for e in entries]}
@@ -685,6 +699,7 @@ def prepare_folder(
     swap_phases: bool = False,  # runs bring recordings into phase order
     healthy_head: int | None = None,  # samples; cut them off recordings that aren't healthy throughout, see cut_head
     skip_bad: bool = False,  # leave out recordings that can't be used, see Store.skipped
+    pole_pairs: int | None = None,  # of the motor; None: estimated where its lines tell
     workers: int | None = None,  # threads that read; None: as many as there are cores, at most 8
     files: Collection[str] | None = None,  # names of those to take; None: all
     progress: Callable[[str], None] = lambda name: None,  # told of each file
@@ -705,6 +720,7 @@ def prepare_folder(
         with closing(_stage_all(sources, folder, workers)) as staged:
             parts, skipped = _meet(staged, where=str(raw), mask=mask, fits=fits, skip_bad=skip_bad, progress=progress)
         _clear(folder, keep=(s.key for s in sources))
+        header |= _pole_pairs(folder, parts, pole_pairs, mask)
         _build(folder, out, parts, skipped, header, lambda part: _read_again(part, sources, folder))
     return Store(out)
 
@@ -718,6 +734,27 @@ def _sources(raw: Path, fs: float | None, healthy_head: int | None, swap_phases:
     sheet = read_sheet(raw)
     options = {"fs": fs, "healthy_head": healthy_head, "swap_phases": swap_phases, "folder": raw, "sheet": sheet}
     return [FileSource(f, label_of(f, labels, folder=raw), **options) for f in list_files(raw)]
+
+
+_LOOK = 1 << 20  # samples of a recording that the pole pairs are looked for in
+_MOST_LOOKS = 8  # recordings, too
+
+
+def _pole_pairs(folder: Path, parts: list[Part], given: int | None, mask: tuple[str, ...]) -> dict:
+    "What the index says of the pole pairs: those given, or estimated from healthy parts; nothing where neither is."
+    if given:
+        return {"pole_pairs": given, "pole_pairs_from": "given"}
+    healthy = [p for p in parts if p.head.class_id == 0 and _phase_names(p.head) != "not known"]
+    step = -(-len(healthy) // _MOST_LOOKS) or 1
+    found, n = estimate_pole_pairs((r for p in healthy[::step] for r in _opened(folder, p)), mask=mask)
+    return {"pole_pairs": found, "pole_pairs_from": f"estimated from rotor lines of {n} recordings"} if found else {}
+
+
+def _opened(folder: Path, part: Part) -> Iterator[Recording]:
+    "The beginning of a part as a recording; nothing where its files are torn."
+    rows = [_load_series(folder, part, channel) for channel in range(len(part.rows))]
+    if all(x is not None for x in rows):
+        yield replace(part.head, signal=np.stack([x[:_LOOK] for x in rows]))
 
 
 def _drop_stale(out: Path) -> None:

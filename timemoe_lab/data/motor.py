@@ -24,7 +24,7 @@ import pyarrow.parquet
 # %% ../../nbs/data/14_motor.ipynb #own-imports
 from .phases import park, phase_channels
 from .recording import Recording
-from .signature import read_signature
+from .signature import look, supply_line
 from ..files import SCHEMA, UsageError, atomic_path
 
 # %% ../../nbs/data/14_motor.ipynb #motor-def
@@ -885,12 +885,10 @@ def with_fault(
     mask: tuple[str, ...] = (),  # channels that take no part
 ) -> Recording | None:  # None: no three currents, or no supply frequency that the simulator knows
     "The recording with a simulated fault in the middle third of its currents."
-    phases = phase_channels(recording.channels)
-    signature = read_signature(recording, mask=mask)
-    if phases is None or signature is None:
-        return None
-    hz = float(signature.condition[0])
-    if not 10 <= hz <= 100:
+    phases = phase_channels(recording.channels, recording.roles, units=recording.units)
+    sight = look(recording, mask=mask)
+    hz = None if sight is None else supply_line(sight)
+    if hz is None or not 10 <= hz <= 100:
         return None
     fs = recording.fs
     n = recording.n_samples // 3

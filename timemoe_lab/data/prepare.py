@@ -5,9 +5,9 @@ offset, and splits by recording."""
 
 # %% auto #0
 __all__ = ['TAPS', 'EPS', 'BANDS', 'CUT', 'fill_gaps', 'decimate', 'Moments', 'moments', 'Scale', 'fit_scale', 'as_series',
-           'recording_moments', 'Frame', 'scale_of', 'shared_scale', 'instance', 'Counts', 'Normalised', 'normalise',
-           'guard', 'training_starts', 'covering_starts', 'healthy_counts', 'split_recordings', 'band_levels', 'oddest',
-           'check_splits']
+           'recording_moments', 'Frame', 'scale_of', 'shared_scale', 'instance', 'Counts', 'Normalised', 'in_frame',
+           'normalise', 'guard', 'training_starts', 'covering_starts', 'healthy_counts', 'split_recordings',
+           'band_levels', 'oddest', 'check_splits']
 
 # %% ../../nbs/data/15_prepare.ipynb #imports
 import math
@@ -20,7 +20,7 @@ from scipy.fft import rfft, rfftfreq
 from scipy.signal import firwin, upfirdn
 
 # %% ../../nbs/data/15_prepare.ipynb #own-imports
-from ..config import DataConfig
+from ..config import ASSUMED_PAIRS, DataConfig
 from .phases import VIRTUAL, in_phase_order, mean_of, middle_of, phase_channels, virtual_channels
 from .recording import Recording
 from ..files import InputError, UsageError
@@ -144,11 +144,12 @@ def as_series(
     recording = in_phase_order(recording) if swap_phases else recording
     if not virtual:
         return recording
-    currents = list(phase_channels(recording.channels))
+    currents = list(phase_channels(recording.channels, recording.roles, units=recording.units))
     filled, _ = fill_gaps(recording.signal[currents], max_gap=config.max_gap)
     signal = np.concatenate([recording.signal, virtual_channels(filled, fs=recording.fs)]).astype(np.float32)
     units = recording.units + (recording.units[currents[0]],) * len(virtual)
-    return replace(recording, signal=signal, channels=recording.channels + virtual, units=units)
+    roles = recording.roles + ("other",) * len(virtual) if recording.roles else ()
+    return replace(recording, signal=signal, channels=recording.channels + virtual, units=units, roles=roles)
 
 
 def recording_moments(
@@ -157,7 +158,8 @@ def recording_moments(
     swap_phases: bool,  # whether it is brought into phase order first
 ) -> Moments:  # of its channels and, where it has three currents, of the virtual ones
     "The moments that a store's scales are fitted on."
-    virtual = VIRTUAL if phase_channels(recording.channels) else ()
+    three = phase_channels(recording.channels, recording.roles, units=recording.units)
+    virtual = VIRTUAL if three else ()
     return moments(as_series(recording, virtual=virtual, swap_phases=swap_phases, config=DataConfig()).signal)
 
 # %% ../../nbs/data/15_prepare.ipynb #frame-def
@@ -172,9 +174,11 @@ class Frame:
     scale: Scale  # of the series, from training recordings
     virtual: tuple[str, ...] = ()  # VIRTUAL, or none
     swap_phases: bool = False  # whether recordings are brought into phase order
+    roles: tuple[str, ...] = ()  # of the channels, see Recording; none: by their names
+    pole_pairs: int = ASSUMED_PAIRS  # of the motor
 
     def __post_init__(self):
-        currents = phase_channels(self.channels) if self.virtual else ()
+        currents = self.phases if self.virtual else ()
         if currents is None:
             raise UsageError(f"--virtual: no three phase currents among {', '.join(self.channels)}; leave it out")
         lost = [self.channels[i] for i in currents if self.channels[i] in self.mask]
@@ -184,6 +188,11 @@ class Frame:
             raise InputError(f"{len(self.scale.mean)} scales for {', '.join(self.series)}; prepare the store again")
 
     @property
+    def phases(self) -> tuple[int, int, int] | None:  # positions of the channels; None when there aren't three
+        "Where the three phase currents are."
+        return phase_channels(self.channels, self.roles, units=self.units)
+
+    @property
     def series(self) -> tuple[str, ...]:  # names, one for each row
         "The names of the rows that the model reads."
         return self.channels + self.virtual
@@ -191,7 +200,7 @@ class Frame:
     @property
     def series_units(self) -> tuple[str, ...]:  # one for each row
         "The units of the rows; virtual channels have that of the currents."
-        return self.units + tuple(self.units[phase_channels(self.channels)[0]] for _ in self.virtual)
+        return self.units + tuple(self.units[self.phases[0]] for _ in self.virtual)
 
     @property
     def masked(self) -> np.ndarray:  # (series, 1) bool
@@ -215,7 +224,7 @@ def shared_scale(
     frame: Frame,
 ) -> Scale:
     "The frozen scale with one deviation for all currents that aren't masked: the root mean square of theirs."
-    currents = phase_channels(frame.channels)
+    currents = frame.phases
     if currents is None:
         raise UsageError(
             f"--scope shared: no three phase currents among {', '.join(frame.channels)}; use --scope train"
@@ -268,6 +277,15 @@ class Normalised:
         return (self.factor == 1) | (np.minimum(at, at[::-1]) >= TAPS)
 
 # %% ../../nbs/data/15_prepare.ipynb #normalise-def
+def in_frame(
+    recording: Recording,
+    frame: Frame,
+) -> Recording:
+    "The recording with the frame's roles, in phase order where the frame asks for it."
+    recording = recording if recording.roles == frame.roles else replace(recording, roles=frame.roles)
+    return in_phase_order(recording) if frame.swap_phases else recording
+
+
 def normalise(
     recording: Recording,
     *,
@@ -275,7 +293,7 @@ def normalise(
     config: DataConfig,
 ) -> Normalised:
     "The recording as the model sees it."
-    recording = in_phase_order(recording) if frame.swap_phases else recording
+    recording = in_frame(recording, frame)
     factor = config.decimation(recording.fs)
     n = len(frame.channels)
     zero = config.nan == "zero"
@@ -286,7 +304,7 @@ def normalise(
     signal = decimate(np.where(known, filled, 0 if zero else mean[:, None]), factor)
     signal = np.where(_whole(known | zero, factor), signal, np.nan)
     if frame.virtual:
-        currents = signal[list(phase_channels(frame.channels))]
+        currents = signal[list(frame.phases)]
         signal = np.concatenate([signal, virtual_channels(currents, fs=recording.fs / factor)])
     valid = np.isfinite(signal) & ~frame.masked
     x = scale_of(frame, config, signal=signal).apply(signal)

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 # %% ../../nbs/data/16_store.ipynb #own-imports
-from ..config import DataConfig
-from .phases import VIRTUAL
+from ..config import ASSUMED_PAIRS, DataConfig
+from .phases import VIRTUAL, phase_channels
 from .prepare import Frame, Scale
 from .recording import Recording
 from ..files import InputError, UsageError, read_json
@@ -247,10 +247,13 @@ class Store(Blocks):
         self.fs: float = header["fs"]  # Hz
         self.channels: tuple[str, ...] = header["channels"]
         self.units: tuple[str, ...] = header["units"]
+        self.roles: tuple[str, ...] = header.get("roles", ())  # of the channels; none: by their names
         self.mask: tuple[str, ...] = header["mask"]  # channels that take no part
         self.scale: Scale = header["scale"]  # of the channels
         self.virtual_scale: Scale | None = header["virtual_scale"]  # None without three currents
         self.swap_phases: bool = header["swap_phases"]  # runs bring recordings into phase order
+        self.pole_pairs: int | None = header.get("pole_pairs")  # of the motor; None: not known
+        self.pole_pairs_from: str = header.get("pole_pairs_from", "")  # who says so
         self.healthy_head: int | None = header["healthy_head"]  # samples
         self.raw: str = header["raw"]  # folder that the recordings came from
         self.skipped: tuple[Skipped, ...] = header["skipped"]
@@ -264,10 +267,16 @@ class Store(Blocks):
         return f"Store {self.path.name}: {len(self.entries)} recordings at {self.fs:g} Hz, {counts}"
 
     @property
+    def phases(self) -> tuple[int, int, int] | None:  # positions of the channels; None when there aren't three
+        "Where the three phase currents are."
+        return phase_channels(self.channels, self.roles, units=self.units)
+
+    @property
     def fingerprint(self) -> str:  # 64 hexadecimal digits
-        "SHA-256 of the recordings, their splits, the mask, the scales and the phase order."
+        "SHA-256 of the recordings, their splits, the mask, the scales, the phase order and roles that aren't by name."
         facts = [[e.fingerprint, e.split] for e in self.entries] + [list(self.mask), asdict(self.scale)]
         facts += [self.virtual_scale and asdict(self.virtual_scale), self.swap_phases]
+        facts += [list(self.roles)] if self.roles else []
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def recording(
@@ -277,7 +286,7 @@ class Store(Blocks):
         "One recording; its signal is mapped from the file."
         e = self.entries[number]
         known = {k: getattr(e, k) for k in ("class_id", "supply_hz", "load_pct", "faults", "split", "notes")}
-        return Recording(e.name, self.signal(number), self.fs, self.channels, self.units, **known)
+        return Recording(e.name, self.signal(number), self.fs, self.channels, self.units, roles=self.roles, **known)
 
     def members(
         self,
@@ -296,7 +305,9 @@ class Store(Blocks):
             other = self.virtual_scale or self.scale  # without three currents, Frame says so
             scale = Scale(scale.mean + other.mean, scale.std + other.std)
         virtual = VIRTUAL if config.virtual else ()
-        return Frame(self.fs, self.channels, self.units, self.mask, scale, virtual, self.swap_phases)
+        how = {"virtual": virtual, "swap_phases": self.swap_phases, "roles": self.roles}
+        how["pole_pairs"] = config.pole_pairs or self.pole_pairs or ASSUMED_PAIRS
+        return Frame(self.fs, self.channels, self.units, self.mask, scale, **how)
 
     def verify(
         self,

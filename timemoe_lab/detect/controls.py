@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 # %% ../../nbs/detect/53_controls.ipynb #own-imports
 from ..config import Config
-from ..data.phases import phase_channels, virtual_channels
+from ..data.phases import virtual_channels
 from ..data.prepare import Frame, Normalised, Scale, instance
 from ..data.recording import Recording
 from .reading import pooling
@@ -153,7 +153,7 @@ class Control:
 
 def _virtual(seen: Normalised, frame: Frame, config: Config) -> np.ndarray:
     "The virtual channels (3, time) in the currents' unit; their ends, which no transform reaches, repeat."
-    chosen = list(phase_channels(frame.channels))
+    chosen = list(frame.phases)
     mean, std = (tuple(np.array(v)[chosen]) for v in (frame.scale.mean, frame.scale.std))
     currents = np.where(seen.valid[chosen], Scale(mean, std).invert(seen.x[chosen]), np.nan)
     found = virtual_channels(currents, fs=frame.fs / seen.factor)

@@ -19,7 +19,6 @@ import numpy as np
 
 # %% ../../nbs/detect/56_evaluate.ipynb #own-imports
 from ..config import Config
-from ..data.phases import phase_channels
 from ..data.prepare import Counts, Frame, Normalised, normalise
 from ..data.recording import Recording, conform
 from ..data.store import Store
@@ -130,7 +129,8 @@ class Detectors:
         if self.untrained is not None:
             found[UNTRAINED] = self.untrained.rows(recording, where=where)[mode]
         if self.controls:
-            like = {"fs": frame.fs, "channels": frame.channels, "units": frame.units, "like": f"the run {run.path}"}
+            like = {"fs": frame.fs, "channels": frame.channels, "units": frame.units, "roles": frame.roles}
+            like["like"] = f"the run {run.path}"
             seen = normalise(conform(recording, **like, where=Path(where)), frame=frame, config=config.data)
             found |= {k: c.score(recording, seen, frame=frame, config=config) for k, c in self.controls.items()}
         found[COIN] = coin(recording, config)
@@ -172,7 +172,7 @@ def open_detectors(
     frame = scorer.frame
     config = scorer.run.config
     limits = scorer.point.rows | {COIN: _coin_thresholds(scorer)}
-    phases = phase_channels(frame.channels)
+    phases = frame.phases
     three = phases is not None and not any(frame.channels[i] in frame.mask for i in phases)
     wanted = [k for k in (UNTRAINED, *CONTROLS) if (rows is None or k in rows) and (three or k != NO_MODEL)]
     if store is None:

@@ -19,8 +19,17 @@ from torch.nn import functional as F
 
 # %% ../../nbs/detect/50_reading.ipynb #own-imports
 from ..config import Config, DataConfig, ScoreConfig
-from ..data.phases import in_phase_order, phase_channels
-from ..data.prepare import Counts, Frame, Normalised, covering_starts, guard, instance, normalise, scale_of
+from timemoe_lab.data.prepare import (
+    Counts,
+    Frame,
+    Normalised,
+    covering_starts,
+    guard,
+    in_frame,
+    instance,
+    normalise,
+    scale_of,
+)
 from ..data.recording import Recording
 from ..data.signature import Signature, read_signature
 from ..files import InputError
@@ -465,11 +474,11 @@ def _read_motor(
     recording: Recording, frame: Frame, config: Config, x: np.ndarray, counted: np.ndarray, factor: int
 ) -> tuple[Signature | None, dict[str, np.ndarray]]:
     "What the motor tells, and the part that needs three currents."
-    signature = read_signature(in_phase_order(recording) if frame.swap_phases else recording, mask=frame.mask)
+    signature = read_signature(in_frame(recording, frame), mask=frame.mask, pole_pairs=frame.pole_pairs)
     if signature is None or config.data.scope == "recording":  # amplitudes are gone
         return signature, {}
     hop, width = pooling(recording.fs / factor, config.score)
-    phases = list(phase_channels(frame.channels))
+    phases = list(frame.phases)
     current = scale_of(frame, config.data, signal=x).invert(x)
     supply = signature.condition[0] * factor / recording.fs
     part = sequence_part(current[phases], counted[phases].all(axis=0), supply, hop=hop, width=width)

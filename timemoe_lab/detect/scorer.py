@@ -173,7 +173,8 @@ class Scorer:
         where: Path | str = "",  # folder, for messages
     ) -> tuple[str, ...]:
         "What a person should know of a recording beside its score."
-        recording, frame = self._conform(recording, where), self.frame
+        recording = self._conform(recording, where)
+        frame = self.frame
         quality = measure_samples(recording.signal, fs=recording.fs, channels=recording.channels)
         used = [i for i, name in enumerate(frame.channels) if name not in frame.mask]
         mine = [quality[i] for i in used]
@@ -189,8 +190,8 @@ class Scorer:
     def _conform(self, recording: Recording, where: Path | str) -> Recording:
         "The recording in the order of the run's channels."
         frame = self.frame
-        like = {"fs": frame.fs, "channels": frame.channels, "units": frame.units, "like": f"the run {self.run.path}"}
-        return conform(recording, **like, where=Path(where))
+        like = {"fs": frame.fs, "channels": frame.channels, "units": frame.units, "roles": frame.roles}
+        return conform(recording, **like, like=f"the run {self.run.path}", where=Path(where))
 
 # %% ../../nbs/detect/54_scorer.ipynb #open-def
 def open_scorer(

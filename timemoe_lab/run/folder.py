@@ -30,7 +30,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 # %% ../../nbs/run/30_folder.ipynb #own-imports
-from ..config import SPACE, Config, check_knob, config_from_dict
+from ..config import ASSUMED_PAIRS, SPACE, Config, check_knob, config_from_dict
 from ..data.phases import VIRTUAL, phase_channels
 from ..data.prepare import Frame, Scale, shared_scale
 from ..data.store import Store
@@ -263,7 +263,8 @@ def start_run(
     "A new run folder with its config.json."
     out = check_new(out, besides=("raw", "store"))
     if config.data.scope == "auto":
-        config = replace(config, data=replace(config.data, scope=scope_for(store.channels, store.mask)))
+        scope = scope_for(store.channels, store.mask, roles=store.roles, units=store.units)
+        config = replace(config, data=replace(config.data, scope=scope))
     frame = store.frame(config.data)
     if config.data.scope == "shared":
         shared_scale(frame)  # says so now, not after the folder was made, when there are no three currents
@@ -288,6 +289,8 @@ def _facts(store: Store, config: Config) -> dict:
         "fs": store.fs,
         "channels": store.channels,
         "units": store.units,
+        "roles": store.roles,
+        "pole_pairs": store.frame(config.data).pole_pairs,
         "mask": store.mask,
         "scale": asdict(store.scale),
         "virtual_scale": store.virtual_scale and asdict(store.virtual_scale),
@@ -303,9 +306,12 @@ def _facts(store: Store, config: Config) -> dict:
 def scope_for(
     channels: tuple[str, ...],
     mask: tuple[str, ...],  # channels that take no part
+    *,
+    roles: tuple[str, ...] = (),  # of the channels; none: by their names
+    units: tuple[str, ...] = (),  # of the channels; none: not known
 ) -> str:  # one of SCOPES
     "What `auto` stands for."
-    phases = phase_channels(channels)
+    phases = phase_channels(channels, roles, units=units)
     return "train" if phases is None or any(channels[i] in mask for i in phases) else "window"
 
 
@@ -369,6 +375,8 @@ def frame_of(
         ),
         virtual=virtual,
         swap_phases=facts.get("swap_phases", False),
+        roles=tuple(facts.get("roles", ())),
+        pole_pairs=facts.get("pole_pairs", ASSUMED_PAIRS),
     )
 
 

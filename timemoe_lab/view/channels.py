@@ -17,7 +17,7 @@ import torch
 from traitlets import observe
 
 # %% ../../nbs/view/74_channels.ipynb #own-imports
-from ..config import DataConfig
+from ..config import ASSUMED_PAIRS, DataConfig
 from ..data.phases import ANGLES, phase_channels, ring
 from ..data.prepare import as_series
 from ..data.recording import Recording
@@ -42,7 +42,7 @@ from ..data.store import Store
 from ..detect.score import Scores
 from ..detect.scorer import Scorer, open_scorer
 from ..files import InputError, json_ready
-from ..run.folder import RunFolder, find_store
+from ..run.folder import RunFolder, find_store, frame_of
 from .figures import coarse, mean_known, thin
 from .panel import MOST, NOTHING, Panel, about, bundle, pack, pick, style
 from .threshold import resume_command
@@ -104,7 +104,7 @@ def physics(
     recording: Recording,  # with the rows that are drawn
     *,
     mask: tuple[str, ...] = (),  # channels that take no part
-    pole_pairs: int = 2,
+    pole_pairs: int,
     part: tuple[int, int] | None = None,  # samples, [start, end); None: all
 ) -> Physics:
     "Spectrum, Park's vector and negative sequence."
@@ -217,7 +217,7 @@ class Scene:
     virtual: tuple[str, ...] = ()
     swap_phases: bool = False
     data: DataConfig = DataConfig()  # of the run
-    pole_pairs: int = 2
+    pole_pairs: int = ASSUMED_PAIRS  # of the motor
 
     def drawn(
         self,
@@ -247,7 +247,8 @@ def read_scene(
     store = find_store(run) if store is None else store
     if store is None and recordings is None:
         raise InputError(f"{run.facts['store']}: the store isn't there any more; say where it is with store=Store(...)")
-    chosen = pick(store) if recordings is None else recordings
+    frame = frame_of(run)
+    chosen = pick(store) if recordings is None else (replace(r, roles=frame.roles) for r in recordings)
     healthy = [store.recording(i) for i in store.members("train", "calibration")] if store else []
     name = run.path.resolve().name
     scene = Scene(
@@ -256,8 +257,9 @@ def read_scene(
         title=name,
         absent=f"No beat has scored anything yet; go on with `{resume_command(run)}`",
         weights=(run.config.score.alpha, run.config.score.beta),
-        mask=tuple(run.facts["mask"]),
-        swap_phases=run.facts.get("swap_phases", False),
+        mask=frame.mask,
+        swap_phases=frame.swap_phases,
+        pole_pairs=frame.pole_pairs,
         data=run.config.data,
     )
     if not (run.path / "operating_point.json").is_file():
@@ -290,7 +292,7 @@ def payload(
         value = np.atleast_2d(getattr(scores, name))[:, ::factor]
         arrays[name] = coarse(value, MOST).astype(np.float32)
         steps["score"] = factor * -(-value.shape[1] // MOST) / drawn.fs
-    currents = phase_channels(drawn.channels)
+    currents = phase_channels(drawn.channels, drawn.roles, units=drawn.units)
     faults = drawn.faults or (((0, n),) if drawn.class_id else ())
     facts = {
         "title": scene.title,
@@ -450,6 +452,7 @@ class ChannelPanel(Panel):
         scores: dict[str, Scores] | None = None,  # by recording, without a run
         healthy: Iterable[Recording] = (),  # to compare with, without a run
         threshold: float | None = None,  # an alarm is score >= threshold; None: the run's
+        pole_pairs: int | None = None,  # of the motor; None: the run's, or ASSUMED_PAIRS
         device: torch.device | str = "cpu",
         key: str | None = None,  # see Panel
     ):
@@ -459,6 +462,7 @@ class ChannelPanel(Panel):
             scene = Scene(tuple(recordings or ()), tuple(healthy), scores, absent=absent)
         else:
             scene = read_scene(run, recordings=recordings, store=store, device=device)
+        scene = replace(scene, pole_pairs=pole_pairs or scene.pole_pairs)
         self.bench = Bench(scene)
         first = next((r for r in scene.recordings if r.label.any()), next(iter(scene.recordings), None))
         super().__init__(*self._content(first), key=key)

@@ -98,6 +98,7 @@ def read_recordings(
     "Raw recordings with their labels, of the run's kind."
     facts = run.facts
     kind = {"fs": facts["fs"], "channels": tuple(facts["channels"]), "units": tuple(facts["units"])}
+    kind["roles"] = tuple(facts.get("roles", ()))
     mend = "the report draws the test recordings: bring it back, or say where they are with: "
     mend += f"timemoe-lab report {shlex.quote(str(run.path))} --raw FOLDER"
     how = {"fs": facts["fs"], "healthy_head": facts.get("healthy_head"), "mend": mend}

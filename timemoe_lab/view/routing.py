@@ -17,7 +17,7 @@ from traitlets import Unicode
 
 # %% ../../nbs/view/75_routing.ipynb #own-imports
 from ..config import DataConfig
-from ..data.prepare import Normalised, as_series, covering_starts, normalise
+from ..data.prepare import Normalised, as_series, covering_starts, in_frame, normalise
 from ..data.recording import Recording
 from ..data.store import Store
 from ..detect.scorer import Scorer, open_scorer
@@ -170,8 +170,8 @@ def _track(run: RunFolder, model: TimeMoE, scorer: Scorer | None, recording: Rec
     "One recording through a model."
     frame = frame_of(run)
     seen = normalise(recording, frame=frame, config=run.config.data)
-    how = {"swap_phases": frame.swap_phases, "config": run.config.data}
-    drawn = as_series(recording, virtual=frame.virtual, **how)
+    how = {"swap_phases": False, "config": run.config.data}
+    drawn = as_series(in_frame(recording, frame), virtual=frame.virtual, **how)
     return Track(
         name=recording.name,
         count=count_choices(model, seen, config=run.config.data),
