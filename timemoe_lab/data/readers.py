@@ -619,6 +619,7 @@ def _recording(where: Path | str, name: str, columns: Columns, fs: float | None,
     class_id, supply_hz, load_pct = parse_name(name)
     if class_id is None and flags:
         class_id = int(bool(faults))  # a fault of some kind
+    roles = tuple(columns.roles[i] for i in kept) if any(columns.roles) else ()
     return Recording(
         name,
         signal,
@@ -630,6 +631,7 @@ def _recording(where: Path | str, name: str, columns: Columns, fs: float | None,
         load_pct=load_pct,
         faults=faults,
         notes=(*columns.notes, *notes),
+        roles=roles,
     )
 
 # %% ../../nbs/data/11_readers.ipynb #runs-def

@@ -503,7 +503,7 @@ def unfit(
     mask: tuple[str, ...] = (),  # channels that take no part
 ) -> str:  # empty when it has one, or when its kind never has: no three phase currents
     "Why a recording has no signature."
-    phases = phase_channels(recording.channels)
+    phases = phase_channels(recording.channels, recording.roles, units=recording.units)
     if phases is None or any(recording.channels[i] in mask for i in phases):
         return ""
     half = round(QUICK_S * recording.fs / 2)
