@@ -3,7 +3,7 @@
 from .quality import ChannelQuality, about_levels, measure, problems, usual_levels
 from .cells import Numerals
 from .dialect import DIALECTS, Column, Layout, find_layout
-from .formats import FORMATS, Columns, read_binary
+from .formats import Columns, read_binary
 from .layout import ROLES, SHEET, Files, Sheet, Told, lay_out, read_sheet, write_sheet
 from .recording import Kind, Label, Recording, apply_label, common_kind, conform, parse_name, stem_of
 from .readers import (

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['GONE', 'JITTER', 'SLOWEST', 'TIME_NAMES', 'IGNORED', 'NOT_RECORDINGS', 'TABLES', 'TEXTS', 'SUFFIXES', 'sampling_rate',
-           'uneven', 'read_file', 'read', 'cut_head', 'read_labels', 'list_files', 'left_out', 'name_of', 'partners',
-           'labelled', 'label_of', 'read_folder', 'find_recordings']
+           'uneven', 'settle', 'Rate', 'rate_of', 'read_file', 'read', 'read_columns', 'cut_head', 'read_labels',
+           'list_files', 'left_out', 'name_of', 'partners', 'labelled', 'label_of', 'read_folder', 'find_recordings']
 
 # %% ../../nbs/data/11_readers.ipynb #imports
 import csv
@@ -428,7 +428,9 @@ def _restarts(time: np.ndarray) -> list[int]:
     return back.tolist() if far and min(map(len, pieces)) >= 16 else []
 
 # %% ../../nbs/data/11_readers.ipynb #rising-def
-def _settle(columns: Columns, fs: float | None) -> Columns:
+def settle(
+    columns: Columns,
+) -> Columns:
     "The columns without those that rise in equal steps."
     roles = columns.roles or [""] * len(columns.names)
     if len(columns.names) < 2:
@@ -461,8 +463,23 @@ def _settle(columns: Columns, fs: float | None) -> Columns:
     )
 
 # %% ../../nbs/data/11_readers.ipynb #rate-of-def
-def _rate_of(where: Path | str, columns: Columns, fs: float | None, resample: bool) -> tuple[float, list[str]]:
-    "The rate in Hz, and notes: what is given wins over the time column, and that over the rest of the file."
+@dataclass(frozen=True)
+class Rate:
+    "The sampling rate of a recording."
+
+    fs: float  # Hz
+    why: str  # who says it
+    notes: tuple[str, ...] = ()
+
+
+def rate_of(
+    where: Path | str,  # file, for messages
+    columns: Columns,
+    *,
+    fs: float | None,  # Hz, where a person gives it
+    resample: bool = False,  # whether uneven time becomes even
+) -> Rate:
+    "The rate: what is given wins over the time column, and that over the rest of the file; clashes are noted."
     seen, notes = sampling_rate(columns.time) if columns.time is not None else (None, [])
     said = columns.fs
     differ = lambda a, b: abs(a / b - 1) > 1e-3
@@ -475,14 +492,15 @@ def _rate_of(where: Path | str, columns: Columns, fs: float | None, resample: bo
             for what, rate in told
             if rate and differ(rate, given)
         ]
-        return given, clashes or notes
+        return Rate(given, f"it {who}" if fs else SHEET, tuple(clashes or notes))
     if columns.time is not None and seen is None:
         raise InputError(f"{where}: the time column doesn't rise; mend it, or say the rate: --fs HZ")
     if seen and said and differ(seen, said):
         counted = np.allclose(np.diff(columns.time[:64]), 1)
         coarse = any("coarsely" in note for note in notes)
         if counted or coarse:
-            return said, [f"time {'counts samples' if counted else 'is printed too coarsely'}; the rate is from {why}"]
+            odd = "counts samples" if counted else "is printed too coarsely"
+            return Rate(said, why, (f"time {odd}; the rate is from {why}",))
         notes = [*notes, f"the time column says {seen:g} Hz, {why} says {said:g} Hz; the time column is used"]
     if seen:
         odd = uneven(columns.time)
@@ -499,9 +517,9 @@ def _rate_of(where: Path | str, columns: Columns, fs: float | None, resample: bo
     if guess and rate < SLOWEST:
         slow = f"{rate:g} Hz; no current is sampled so slowly"
         raise InputError(f"{where}: {guess}, {slow}: say the rate (--fs HZ), or the unit in {SHEET}")
-    return rate, notes
+    return Rate(rate, "the time column" if seen else why, tuple(notes))
 
-
+# %% ../../nbs/data/11_readers.ipynb #resampled-def
 def _resampled(columns: Columns, rate: float) -> Columns:
     "The columns at even times, by interpolation; flags by the nearest row."
     known = np.isfinite(columns.time)
@@ -538,10 +556,8 @@ def read_file(
         raise InputError(f"{path}: the file is empty (0 bytes); record or copy it again")
     name = name or path.name
     try:
-        found = read_binary(path) if path.suffix.lower() in FORMATS else [(path.name, _read_text(path, told, threads))]
         made = []
-        for inner, columns in found:
-            columns = columns if path.suffix.lower() not in FORMATS else _told_columns(path, columns, told)
+        for inner, columns in read_columns(path, told=told, threads=threads):
             label = name if inner == path.name else inner
             made += _recordings(path, label, columns, fs=fs, resample=resample)
     except MemoryError:
@@ -563,6 +579,18 @@ def read(
     return found[0]
 
 # %% ../../nbs/data/11_readers.ipynb #recordings-def
+def read_columns(
+    path: Path,  # in one of the formats FORMATS, or text
+    *,
+    told: Files = Files(),  # what recordings.toml says of the file
+    threads: bool = True,  # let the parser use all cores
+) -> list[tuple[str, Columns]]:  # name and columns of each recording in it
+    "What a file holds, before it is recordings."
+    if path.suffix.lower() not in FORMATS:
+        return [(path.name, _read_text(path, told, threads))]
+    return [(name, _told_columns(path, columns, told)) for name, columns in read_binary(path)]
+
+
 def _told_columns(path: Path, columns: Columns, told: Files) -> Columns:
     "The columns of a binary file with the names, units and roles that recordings.toml tells."
     found = [Column(n, u) for n, u in zip(columns.names, columns.units)]
@@ -583,7 +611,7 @@ def _told_columns(path: Path, columns: Columns, told: Files) -> Columns:
 def _recordings(path: Path, name: str, columns: Columns, *, fs: float | None, resample: bool) -> list[Recording]:
     "The recordings that the columns of a file make: one, or one for each time that time starts again."
     where = path if name == path.name else f"{path}: {name}"
-    columns = _settle(columns, fs)
+    columns = settle(columns)
     starts = _restarts(columns.time) if columns.time is not None else []
     if not starts:
         return [_recording(where, name, columns, fs, resample)]
@@ -608,10 +636,11 @@ def _recording(where: Path | str, name: str, columns: Columns, fs: float | None,
         raise InputError(f"{where}: {columns.table.shape[1]} sample(s); expected a recording")
     if fs is None and columns.fs is None and columns.time is None and _UCR.match(name):
         fs = 1.0  # the archive counts in samples
-    rate, notes = _rate_of(where, columns, fs, resample)
+    rate = rate_of(where, columns, fs=fs, resample=resample)
+    notes = rate.notes
     if resample and columns.time is not None and uneven(columns.time):
-        columns = _resampled(columns, rate)
-        notes = []
+        columns = _resampled(columns, rate.fs)
+        notes = ()
     flags = [v for n, v in zip(columns.names, columns.table) if n in INTERVALS]
     kept = [i for i, n in enumerate(columns.names) if n not in (*INTERVALS, *IGNORED)]
     signal = columns.table if len(kept) == len(columns.names) else columns.table[kept]
@@ -623,7 +652,7 @@ def _recording(where: Path | str, name: str, columns: Columns, fs: float | None,
     return Recording(
         name,
         signal,
-        rate,
+        rate.fs,
         channels=tuple(columns.names[i] for i in kept),
         units=tuple(columns.units[i] for i in kept),
         class_id=class_id,
