@@ -40,7 +40,7 @@ from timemoe_lab.data.prepare import (
 )
 from .layout import Sheet, read_sheet
 from .quality import about_levels, measure, problems, usual_levels
-from .readers import label_of, labelled, list_files, read_labels
+from .readers import label_of, labelled, list_files, partners, read_labels
 from .recording import Label, Recording, common_kind, conform, stem_of
 from .signature import SHORTEST_S, unfit
 from .series import SeriesFolder
@@ -213,10 +213,10 @@ class FileSource:
     def key(self) -> str:  # 24 hexadecimal digits
         "Changes with the file's name and bytes, its label and the options; not with where it lies or its time."
         label = self.label and (self.label.class_id, self.label.faults, self.label.split)
-        said = [LAYOUT, self.path.name, _digest(self.path), label]
+        inner = self.path.relative_to(self.folder or self.path.parent).as_posix()
+        said = [LAYOUT, inner, *((p.name, _digest(p)) for p in partners(self.path)), label]
         said += [self.fs, self.healthy_head, self.swap_phases]
         if self.sheet != Sheet():
-            inner = self.path.relative_to(self.folder or self.path.parent).as_posix()
             said += [self.sheet.files(inner), self.sheet.class_of(inner), self.sheet.resample]
         return hashlib.sha256(repr(said).encode()).hexdigest()[:24]
 
