@@ -22,6 +22,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
+from itertools import chain
 from pathlib import Path
 
 import joblib
@@ -30,7 +31,7 @@ from joblib.externals.loky import get_reusable_executor
 
 # %% ../../nbs/data/18_ingest.ipynb #own-imports
 from ..config import DataConfig
-from .phases import is_reversed, phase_channels
+from .phases import full_roles, is_reversed, phase_channels, roles_of_folder
 from timemoe_lab.data.prepare import (
     Moments,
     Scale,
@@ -42,7 +43,7 @@ from timemoe_lab.data.prepare import (
     split_recordings,
 )
 from .readers import labelled, list_files, read_labels
-from .recording import Label, Recording, common_kind, conform, stem_of
+from .recording import Label, Recording, common_kind, conform, parse_name, stem_of
 from .series import SeriesFolder
 from .signature import estimate_pole_pairs
 from .store import BLOCK, LAYOUT, Entry, Odd, Skipped, Store, series_table
@@ -184,6 +185,7 @@ class FileSource:
     healthy_head: int | None  # samples, see cut_head
     swap_phases: bool
     threads: bool = True  # let the parser use all cores
+    roles: tuple[tuple[str, str], ...] = ()  # name and role of the folder's channels, where names don't tell
 
     @property
     def name(self) -> str:  # for messages
@@ -197,13 +199,22 @@ class FileSource:
         label = self.label and (self.label.class_id, self.label.faults, self.label.split)
         said = [LAYOUT, str(self.path.resolve()), found and (found.st_size, found.st_mtime_ns), label]
         said += [self.fs, self.healthy_head, self.swap_phases]
+        said += [self.roles] if self.roles else []
         return hashlib.sha256(repr(said).encode()).hexdigest()[:24]
+
+    @property
+    def may_be_healthy(self) -> bool:
+        "Whether neither its label nor its name says that it is faulty."
+        return not (self.label.class_id if self.label else parse_name(self.path.name)[0])
 
     def read(self) -> Iterator[Recording]:
         "Its recordings, labelled and cut."
         labels = {self.path.name: self.label} if self.label else {}
         try:
-            yield from labelled(self.path, labels, fs=self.fs, healthy_head=self.healthy_head, threads=self.threads)
+            how = {"fs": self.fs, "healthy_head": self.healthy_head, "threads": self.threads}
+            given = dict(self.roles)
+            for r in labelled(self.path, labels, **how):
+                yield replace(r, roles=tuple(given.get(c, "") for c in r.channels)) if given and not r.roles else r
         except OSError as error:
             raise InputError(
                 f"{self.path}: can't be read ({error.strerror or error}); check the file and its permissions"
@@ -644,7 +655,10 @@ def prepare_folder(
     check_new(out)
     header = {"raw": str(raw), "mask": mask, "seed": seed, "swap_phases": swap_phases, "healthy_head": healthy_head}
     with _staging(out, resume=True) as folder:
-        _clear(folder, keep=(s.key for s in sources))
+        plain = [s.key for s in sources]
+        sources, roles_from = _with_roles(sources, folder)
+        header |= {"roles_from": roles_from} if roles_from else {}
+        _clear(folder, keep=(*plain, *(s.key for s in sources)))
         with closing(_stage_all(sources, folder, workers)) as staged:
             parts, skipped = _meet(staged, where=str(raw), mask=mask, fits=fits, skip_bad=skip_bad, progress=progress)
         header |= _pole_pairs(folder, parts, pole_pairs, mask)
@@ -660,6 +674,33 @@ def _sources(raw: Path, fs: float | None, healthy_head: int | None, swap_phases:
     files = list_files(raw)
     labels = read_labels(raw)
     return [FileSource(f, labels.get(f.name), fs, healthy_head, swap_phases) for f in files]
+
+
+_VOTERS = 3  # recordings whose waveforms say which channels are the phases
+_TRIES = 8  # files, that they are looked for in
+
+
+def _with_roles(sources: list, folder: Path) -> tuple[list, str]:
+    "The sources with the roles of their channels where names don't tell, and why; what is read for it is laid down."
+    seen: list[Recording] = []
+    for source in [s for s in sources if isinstance(s, FileSource) and s.may_be_healthy][:_TRIES]:
+        found = _stage(source, folder)
+        healthy = [] if isinstance(found, InputError) else [p for p in found if p.head.class_id == 0]
+        if any(_is_told(part.head) for part in healthy):
+            return sources, ""
+        seen += chain.from_iterable(_opened(folder, part) for part in healthy)
+        if len(seen) >= _VOTERS:
+            break
+    roles, why = roles_of_folder(seen[:_VOTERS]) if seen else ((), "")
+    given = tuple(zip(seen[0].channels, roles)) if roles else ()
+    named = [replace(s, roles=given) if given and isinstance(s, FileSource) else s for s in sources]
+    return named, why if given else ""
+
+
+def _is_told(head: Recording) -> bool:
+    "Whether roles or names tell the phases, or no three channels are left that could be them."
+    free = sum(not role for role in full_roles(head.channels, head.roles, units=head.units))
+    return any(head.roles) or free < 3 or _phase_names(head) != "not known"
 
 
 _LOOK = 1 << 20  # samples of a recording that the pole pairs are looked for in
