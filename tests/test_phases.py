@@ -1,12 +1,14 @@
 "Phases, their vector and their sequences, against signals made by hand."
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from timemoe_lab.data.motor import Job, simulate
 from timemoe_lab.data.phases import (
     full_roles,
     in_phase_order,
@@ -14,8 +16,10 @@ from timemoe_lab.data.phases import (
     mean_of,
     park,
     phase_channels,
+    phases_by_waveform,
     ring,
     roles_by_name,
+    roles_of_folder,
     virtual_channels,
 )
 from timemoe_lab.data.recording import Recording
@@ -178,6 +182,7 @@ def test_voltages_are_not_taken_for_currents(names):
         ("Ia", "Ib"),
         ("cDAQ1Mod1_ai0", "cDAQ1Mod1_ai1", "cDAQ1Mod1_ai2"),
         ("X097_DE_time", "X097_FE_time"),
+        ("a", "b", "c", "d"),
         ("a", "b", "c", "d", "e"),
         ("current",) * 3,
         (),
@@ -214,3 +219,118 @@ def test_a_role_that_is_given_goes_before_a_name():
     assert phase_channels(names, ("other", "current 3", "current 2", "current 1")) == (3, 2, 1)
     assert phase_channels(names, ("other", "", "", "")) is None
     assert full_roles(names, ("flux", "", "", "")) == ("flux", "", "", "")  # only one channel is the coil
+
+
+# --- what a waveform says
+
+
+def waves(angles, sizes=None, hz=50.0, fs=2000.0, seconds=1.0, noise=0.02, offset=0.0):
+    "Sinusoids (channel, time) at angles in degrees."
+    time_s = np.arange(round(seconds * fs)) / fs
+    sizes = sizes or [1.0] * len(angles)
+    rows = [a * np.cos(2 * np.pi * hz * time_s + np.radians(angle)) for a, angle in zip(sizes, angles)]
+    return np.array(rows) + offset + noise * np.random.default_rng(0).normal(size=(len(rows), len(time_s)))
+
+
+@pytest.mark.parametrize(
+    ("hz", "fs", "seconds"), [(50, 2000, 1.0), (60, 10_000, 0.3), (16.7, 1000, 2.0), (400, 5000, 0.2)]
+)
+@pytest.mark.parametrize("start", [0, 17, 250])
+def test_three_currents_a_third_of_a_turn_apart_are_the_phases(hz, fs, seconds, start):
+    x = waves([start, start - 120, start + 120], [2, 2.2, 1.9], hz, fs, seconds, offset=5.0)
+    roles, why = phases_by_waveform(x, fs)
+    assert list(roles) == CURRENTS and f"{hz:.1f} Hz, 0, -120, 120 degrees" in why
+
+
+def test_phases_stay_in_the_files_order_which_way_round_they_turn():
+    x = waves([0, 120, -120, 40])
+    recording = Recording("0_x.csv", x.astype(np.float32), 2000.0, tuple("pqrs"), ("",) * 4, 0)
+    roles, _ = phases_by_waveform(x, 2000.0)
+    assert list(roles) == [*CURRENTS, "other"]
+    assert is_reversed(recording) is None
+    told = Recording("0_x.csv", x.astype(np.float32), 2000.0, tuple("pqrs"), ("",) * 4, 0, roles=roles)
+    assert is_reversed(told) is True
+    assert in_phase_order(told).notes == ("q and r swapped: the phases ran backwards",)
+
+
+def test_phases_are_found_among_other_channels_and_through_gaps():
+    x = np.vstack([np.linspace(0, 1, 2000), waves([0, -120, 120]), np.random.default_rng(1).normal(size=(2, 2000))])
+    x[2, 300:340] = np.nan
+    assert phases_by_waveform(x, 2000.0)[0] == ("other", *CURRENTS, "other", "other")
+
+
+SIX = [0, -120, 120, 30, -90, 150]
+
+
+def test_units_tell_two_threes_apart_and_nothing_else_does():
+    x = waves(SIX, [2, 2, 2, 300, 300, 300])
+    assert list(phases_by_waveform(x, 2000.0, ("A",) * 3 + ("V",) * 3)[0]) == CURRENTS + VOLTAGES
+    assert list(phases_by_waveform(x, 2000.0, ("V",) * 3 + ("mA",) * 3)[0]) == VOLTAGES + CURRENTS
+    roles, why = phases_by_waveform(x, 2000.0)
+    assert roles is None and "no unit that tells currents from voltages" in why
+    assert phases_by_waveform(x[:3], 2000.0, ("V",) * 3)[0] is not None  # probes
+    assert phases_by_waveform(x[:4], 2000.0, ("V", "V", "V", "A"))[0] is None  # voltages beside one current
+    assert phases_by_waveform(x[:3], 2000.0, ("g",) * 3)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("angles", "sizes"),
+    [
+        ([0, 0, 0], None),  # one phase three times
+        ([0, 180, 0], None),
+        ([0, -120, 120], [1, 1, 4]),
+        ([0, -120, 120], [1, 1, 0]),  # a dead phase
+        ([0, -90, 120], None),
+        ([0, -120], None),  # two clamps
+        ([0], None),
+    ],
+)
+def test_what_is_no_three_phases_is_not_taken_for_them(angles, sizes):
+    assert phases_by_waveform(waves(angles, sizes), 2000.0)[0] is None
+
+
+@pytest.mark.parametrize("what", ["noise", "nothing", "missing", "two samples", "two frequencies"])
+def test_signals_without_one_frequency_have_no_phases(what):
+    x = waves([0, -120, 120])
+    if what == "noise":
+        x = np.random.default_rng(2).normal(size=x.shape)
+    elif what == "nothing":
+        x = 0 * x
+    elif what == "missing":
+        x = np.nan * x
+    elif what == "two samples":
+        x = x[:, :2]
+    else:
+        x[2] = waves([120], hz=60)[0]
+    assert phases_by_waveform(x, 2000.0)[0] is None
+
+
+def test_phases_of_a_simulated_motor_are_found_without_names_and_voltages_by_units():
+    motor = next(simulate([Job(0, 60, 60, 0)], seconds=0.4, fs=5000, voltages=True))
+    names = tuple(f"ai{i}" for i in range(7))
+    plain = replace(motor, channels=names)
+    units = ("A",) * 3 + ("V",) * 4
+    assert phases_by_waveform(plain.signal, 5000.0, units)[0] == (*CURRENTS, "other", *VOLTAGES)
+    roles, why = roles_of_folder(
+        [replace(plain, signal=motor.signal[:4], channels=names[:4], units=motor.units[:4])] * 2
+    )
+    assert list(roles) == [*CURRENTS, "other"]
+    assert why.startswith("ai0, ai1, ai2, by their waveform (60.0 Hz, 0, -12")
+    flux = replace(plain, signal=motor.signal[:4], channels=(*names[:3], "flux"), units=("",) * 4)
+    assert list(roles_of_folder([flux])[0]) == [*CURRENTS, "flux"]
+
+
+def test_a_folder_is_decided_by_roles_then_names_then_most_waveforms():
+    x = waves([0, -120, 120]).astype(np.float32)
+    unnamed = Recording("0_a.csv", x, 2000.0, ("x", "y", "z"), ("",) * 3, 0)
+    named = replace(unnamed, channels=("Ia", "Ib", "Ic"))
+    dead = replace(unnamed, signal=x * np.array([[1], [1], [0]], np.float32))
+    told = replace(named, roles=("current 3", "current 2", "current 1"))
+    assert roles_of_folder([named, unnamed]) == ((), "Ia, Ib, Ic, by their names")
+    assert roles_of_folder([told]) == (told.roles, "Ic, Ib, Ia, as told")
+    assert list(roles_of_folder([dead, unnamed, unnamed])[0]) == CURRENTS
+    assert roles_of_folder([unnamed, dead])[0] == ()
+    lost = roles_of_folder([dead])[1]
+    assert lost.startswith("no three phase currents found among x, y, z: physics") and "recordings.toml" in lost
+    refused = replace(unnamed, roles=("other",) * 3)
+    assert roles_of_folder([refused])[0] == refused.roles and "no three" in roles_of_folder([refused])[1]

@@ -415,6 +415,42 @@ def test_pole_pairs_are_estimated_or_told_and_reach_the_run(tmp_path, pole_pairs
     assert frame_of(RunFolder(runs[0].path)).pole_pairs == 2
 
 
+def renamed(folder, heading):
+    "The files of a folder with another heading."
+    for path in folder.iterdir():
+        path.write_text(heading + path.read_text()[len("time,Ia,Ib,Ic") :])
+    return folder
+
+
+def test_phases_are_found_by_their_waveform_once_for_a_folder(tmp_path, capsys, monkeypatch):
+    named = shaft_folder(tmp_path / "named", 3)
+    raw = renamed(shaft_folder(tmp_path / "raw", 3), "time,ai0,ai1,ai2")
+    assert main(["prepare", str(named), "--out", str(tmp_path / "a")]) == 0
+    assert "phases: Ia, Ib, Ic, by their names" in capsys.readouterr().out
+    assert main(["prepare", str(raw), "--out", str(tmp_path / "b")]) == 0
+    said = capsys.readouterr().out
+    assert "phases: ai0, ai1, ai2, by their waveform (50.0 Hz, 0, -120, 120 degrees)" in said
+    assert "pole_pairs: 3, estimated" in said
+    by_name, store = Store(tmp_path / "a"), Store(tmp_path / "b")
+    assert store.roles == ("current 1", "current 2", "current 3") and by_name.roles == ()
+    assert store.virtual_scale == by_name.virtual_scale and store.scale == by_name.scale
+    assert [e.reversed for e in store.entries] == [False] * 6 and store.phases == (0, 1, 2)
+    assert {"roles", "roles_from"} & set(read_json(by_name.path / "index.json")) == set()
+    again = count_reads(monkeypatch)
+    prepare_folder(named, tmp_path / "c")
+    assert len(again) == 6  # names need no second look
+    prepare_folder(raw, tmp_path / "d")
+    assert same_bytes(tmp_path / "b", tmp_path / "d")
+
+
+def test_a_folder_without_phases_is_told_what_it_loses(tmp_path, capsys):
+    raw = renamed(shaft_folder(tmp_path / "raw", 3), "time,x,speed (rpm),z")
+    assert main(["prepare", str(raw), "--out", str(tmp_path / "store")]) == 0
+    said = capsys.readouterr().out
+    assert "phases: no three phase currents found among x, speed, z: physics, Park's vector and phase order" in said
+    assert "pole_pairs" not in said and Store(tmp_path / "store").phases is None
+
+
 def test_pole_pairs_that_nobody_knows_are_assumed_and_said(tmp_path, capsys):
     raw = shaft_folder(tmp_path / "raw", 7)  # more than are looked for
     assert main(["prepare", str(raw), "--out", str(tmp_path / "store")]) == 0

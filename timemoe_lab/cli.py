@@ -233,6 +233,7 @@ def prepare_command(options: argparse.Namespace) -> dict:
     store = prepare(options.raw, options.out, config=preset(options.preset), **given)
     facts = {"out": str(options.out), "recordings": len(store.entries), "fs_hz": store.fs}
     facts |= {"channels": list(store.channels), "mask": list(store.mask)}
+    facts["phases"] = store.phases_told
     if store.phases:
         facts["pole_pairs"] = f"{store.pole_pairs or ASSUMED_PAIRS}, {store.pole_pairs_from or _ASSUMED}"
     return facts | {s: sum(e.split == s for e in store.entries) for s in SPLIT_CODES} | _noticed(store)

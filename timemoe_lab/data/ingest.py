@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, reduce
+from itertools import chain
 from pathlib import Path
 
 import joblib
@@ -27,7 +28,7 @@ import numpy as np
 
 # %% ../../nbs/data/18_ingest.ipynb #own-imports
 from ..config import DataConfig, ScoreConfig
-from .phases import is_reversed, phase_channels
+from .phases import full_roles, is_reversed, phase_channels, roles_of_folder
 from timemoe_lab.data.prepare import (
     Moments,
     Scale,
@@ -41,7 +42,7 @@ from timemoe_lab.data.prepare import (
 from .layout import Sheet, read_sheet
 from .quality import about_levels, measure, problems, usual_levels
 from .readers import label_of, labelled, list_files, partners, read_labels
-from .recording import Label, Recording, common_kind, conform, stem_of
+from .recording import Label, Recording, common_kind, conform, parse_name, stem_of
 from .signature import SHORTEST_S, unfit
 from .series import SeriesFolder
 from .signature import estimate_pole_pairs
@@ -203,6 +204,7 @@ class FileSource:
     threads: bool = True  # let the parser use all cores
     folder: Path | None = None  # raw folder; None: the file's
     sheet: Sheet = Sheet()  # what recordings.toml says
+    roles: tuple[tuple[str, str], ...] = ()  # name and role of the folder's channels, where names don't tell
 
     @property
     def name(self) -> str:  # for messages
@@ -218,14 +220,22 @@ class FileSource:
         said += [self.fs, self.healthy_head, self.swap_phases]
         if self.sheet != Sheet():
             said += [self.sheet.files(inner), self.sheet.class_of(inner), self.sheet.resample]
+        said += [self.roles] if self.roles else []
         return hashlib.sha256(repr(said).encode()).hexdigest()[:24]
+
+    @property
+    def may_be_healthy(self) -> bool:
+        "Whether neither its label nor its name says that it is faulty."
+        return not (self.label.class_id if self.label else parse_name(self.path.name)[0])
 
     def read(self) -> Iterator[Recording]:
         "Its recordings, labelled and cut."
         labels = {self.path.name: self.label} if self.label else {}
         try:
-            how = {"healthy_head": self.healthy_head, "threads": self.threads}
-            yield from labelled(self.path, labels, fs=self.fs, folder=self.folder, sheet=self.sheet, **how)
+            how = {"fs": self.fs, "healthy_head": self.healthy_head, "threads": self.threads}
+            given = dict(self.roles)
+            for r in labelled(self.path, labels, folder=self.folder, sheet=self.sheet, **how):
+                yield replace(r, roles=tuple(given.get(c, "") for c in r.channels)) if given and not r.roles else r
         except OSError as error:
             raise InputError(
                 f"{self.path}: can't be read ({error.strerror or error}); check the file and its permissions"
@@ -708,6 +718,7 @@ def prepare_folder(
     raw = Path(raw)
     out = Path(out)
     sources = _sources(raw, fs, healthy_head, swap_phases)
+    pole_pairs = pole_pairs or next((s.sheet.pole_pairs for s in sources if isinstance(s, FileSource)), None)
     if files is not None:
         sources = [s for s in sources if Path(s.name).name in files]
     workers = _count_workers([s.path for s in sources if isinstance(s, FileSource)] or [raw], workers)
@@ -717,6 +728,8 @@ def prepare_folder(
     check_new(out)
     header = {"raw": str(raw), "mask": mask, "seed": seed, "swap_phases": swap_phases, "healthy_head": healthy_head}
     with _staging(out, resume=True) as folder:
+        sources, roles_from = _with_roles(sources, folder)
+        header |= {"roles_from": roles_from} if roles_from else {}
         with closing(_stage_all(sources, folder, workers)) as staged:
             parts, skipped = _meet(staged, where=str(raw), mask=mask, fits=fits, skip_bad=skip_bad, progress=progress)
         _clear(folder, keep=(s.key for s in sources))
@@ -734,6 +747,33 @@ def _sources(raw: Path, fs: float | None, healthy_head: int | None, swap_phases:
     sheet = read_sheet(raw)
     options = {"fs": fs, "healthy_head": healthy_head, "swap_phases": swap_phases, "folder": raw, "sheet": sheet}
     return [FileSource(f, label_of(f, labels, folder=raw), **options) for f in list_files(raw)]
+
+
+_VOTERS = 3  # recordings whose waveforms say which channels are the phases
+_TRIES = 8  # files, that they are looked for in
+
+
+def _with_roles(sources: list, folder: Path) -> tuple[list, str]:
+    "The sources with the roles of their channels where names don't tell, and why; what is read for it is laid down."
+    seen: list[Recording] = []
+    for source in [s for s in sources if isinstance(s, FileSource) and s.may_be_healthy][:_TRIES]:
+        found = _stage(source, folder)
+        healthy = [] if isinstance(found, InputError) else [p for p in found if p.head.class_id == 0]
+        if any(_is_told(part.head) for part in healthy):
+            return sources, ""
+        seen += chain.from_iterable(_opened(folder, part) for part in healthy)
+        if len(seen) >= _VOTERS:
+            break
+    roles, why = roles_of_folder(seen[:_VOTERS]) if seen else ((), "")
+    given = tuple(zip(seen[0].channels, roles)) if roles else ()
+    named = [replace(s, roles=given) if given and isinstance(s, FileSource) else s for s in sources]
+    return named, why if given else ""
+
+
+def _is_told(head: Recording) -> bool:
+    "Whether roles or names tell the phases, or no three channels are left that could be them."
+    free = sum(not role for role in full_roles(head.channels, head.roles, units=head.units))
+    return any(head.roles) or free < 3 or _phase_names(head) != "not known"
 
 
 _LOOK = 1 << 20  # samples of a recording that the pole pairs are looked for in

@@ -13,14 +13,14 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 # %% ../../nbs/data/16_store.ipynb #own-imports
 from ..config import ASSUMED_PAIRS, DataConfig
-from .phases import VIRTUAL, phase_channels
+from .phases import VIRTUAL, phase_channels, roles_of_folder
 from .prepare import Frame, Scale
 from .recording import Recording
 from ..files import InputError, UsageError, read_json
@@ -252,6 +252,7 @@ class Store(Blocks):
         self.scale: Scale = header["scale"]  # of the channels
         self.virtual_scale: Scale | None = header["virtual_scale"]  # None without three currents
         self.swap_phases: bool = header["swap_phases"]  # runs bring recordings into phase order
+        self.roles_from: str = header.get("roles_from", "")  # what was told of the roles
         self.pole_pairs: int | None = header.get("pole_pairs")  # of the motor; None: not known
         self.pole_pairs_from: str = header.get("pole_pairs_from", "")  # who says so
         self.healthy_head: int | None = header["healthy_head"]  # samples
@@ -270,6 +271,14 @@ class Store(Blocks):
     def phases(self) -> tuple[int, int, int] | None:  # positions of the channels; None when there aren't three
         "Where the three phase currents are."
         return phase_channels(self.channels, self.roles, units=self.units)
+
+    @property
+    def phases_told(self) -> str:  # one sentence
+        "Which channels are the phase currents, and how that is known."
+        if self.roles_from:
+            return self.roles_from
+        bare = Recording("", np.zeros((len(self.channels), 0), np.float32), self.fs, self.channels, self.units)
+        return roles_of_folder([replace(bare, roles=self.roles)])[1]
 
     @property
     def fingerprint(self) -> str:  # 64 hexadecimal digits
