@@ -173,7 +173,8 @@ class Scorer:
         where: Path | str = "",  # folder, for messages
     ) -> tuple[str, ...]:
         "What a person should know of a recording beside its score."
-        recording, frame = self._conform(recording, where), self.frame
+        frame = self.frame
+        recording = self._conform(recording, where)
         quality = measure_samples(recording.signal, fs=recording.fs, channels=recording.channels)
         used = [i for i, name in enumerate(frame.channels) if name not in frame.mask]
         mine = [quality[i] for i in used]
