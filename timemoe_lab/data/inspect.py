@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 # %% ../../nbs/data/19_inspect.ipynb #own-imports
-from .dialect import Column, Layout
+from .dialect import Layout
 from .formats import FORMATS
-from .layout import SHEET, Files, Sheet, Told, lay_out, read_sheet, write_sheet
+from .layout import NOT_CHANNELS, SHEET, Files, Sheet, Told, lay_out, read_sheet
 from .phases import full_roles, is_reversed, phase_channels, roles_of_folder
 from .quality import measure, problems
-from .readers import label_of, labelled, list_files, name_of, rate_of, read_columns, read_labels
+from .readers import labelled, list_files, rate_of, read_columns, read_labels, settle
 from .recording import Recording
 from .signature import look, supply_line
 from ..files import InputError, format_table
@@ -86,12 +86,7 @@ def inspect_file(
         labels = read_labels(folder)
         found = list(labelled(path, labels, fs=fs, folder=folder, sheet=sheet))
         _, columns = read_columns(path, told=told)[0]
-        rate = (
-            rate_of(path, columns, fs=fs, resample=sheet.resample)
-            if columns.time is not None or columns.fs or fs
-            else None
-        )
-        return _with_recording(seen, layout, found, rate.why if rate else "")
+        return _with_recording(seen, found, rate_of(path, settle(columns), fs=fs, resample=sheet.resample).why)
     except InputError as error:
         return replace(seen, problem=str(error).removeprefix(f"{path}: "))
 
@@ -111,7 +106,7 @@ def _with_layout(seen: FileSeen, layout: Layout) -> FileSeen:
     )
 
 
-def _with_recording(seen: FileSeen, layout: Layout | None, found: Sequence[Recording], why: str) -> FileSeen:
+def _with_recording(seen: FileSeen, found: Sequence[Recording], why: str) -> FileSeen:
     "What is seen with what the file's recordings hold."
     first = found[0]
     roles, told = roles_of_folder([first])
@@ -120,22 +115,12 @@ def _with_recording(seen: FileSeen, layout: Layout | None, found: Sequence[Recor
     quality = measure(first.signal, fs=first.fs, channels=first.channels)
     channels = {}
     for name, unit, role, q in zip(first.channels, first.units, roles, quality):
-        reason = (
-            f"{SHEET} says so"
-            if given[name]
-            else told
-            if role.startswith(("current", "voltage"))
-            else "its name"
-            if role
-            else "nothing tells"
-        )
-        low, high = (None, None) if np.isnan(q.low) else (q.low, q.high)
+        reason = f"{SHEET} says so" if given[name] else _reason(role, told)
+        low = None if np.isnan(q.low) else q.low
+        high = None if np.isnan(q.high) else q.high
         channels[name] = ColumnSeen(name, unit, role or "other", reason, low, high, q.n_missing, q.n_clipped, q.n_held)
     listed = seen.columns or tuple(channels.values())
-    columns = tuple(
-        channels.get(c.name, c) if c.role not in ("time", "stamp", "date", "clock", "counter", "left out") else c
-        for c in listed
-    )
+    columns = tuple(c if c.role in NOT_CHANNELS else channels.get(c.name, c) for c in listed)
     ready = replace(first, roles=tuple(roles))
     sight = look(ready)
     three = phase_channels(ready.channels, ready.roles, units=ready.units)
@@ -153,6 +138,13 @@ def _with_recording(seen: FileSeen, layout: Layout | None, found: Sequence[Recor
         phases=f"{told}; in the order {order}" if order else told,
         notes=(*first.notes, *problems(quality)),
     )
+
+
+def _reason(role: str, told: str) -> str:
+    "Why a channel has its role."
+    if role.startswith(("current", "voltage")):
+        return told.rpartition(", by ")[2].join(("by ", "")) if ", by " in told else told
+    return "its name" if role else "nothing tells"
 
 # %% ../../nbs/data/19_inspect.ipynb #folder-def
 def inspect_folder(

@@ -158,7 +158,8 @@ def _measure(name: str, x: np.ndarray, fs: float) -> ChannelQuality:
     n_missing = len(x) - len(known)
     if not len(known):
         return ChannelQuality(name, len(x), n_missing, low=np.nan, high=np.nan, level=np.nan, step=0.0)
-    low, high = known.min(), known.max()
+    low = known.min()
+    high = known.max()
     facts = {"low": float(low), "high": float(high), "level": float(known.std(dtype=np.float64))}
     if low == high:
         return ChannelQuality(name, len(x), n_missing, step=0.0, **facts)
