@@ -358,6 +358,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'timemoe_lab.cli.doctor_command': ('cli.html#doctor_command', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli.evaluate_command': ('cli.html#evaluate_command', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli.format_result': ('cli.html#format_result', 'timemoe_lab/cli.py'),
+                                 'timemoe_lab.cli.inspect_command': ('cli.html#inspect_command', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli.main': ('cli.html#main', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli.make_parser': ('cli.html#make_parser', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli.operator_command': ('cli.html#operator_command', 'timemoe_lab/cli.py'),

@@ -5,10 +5,10 @@ for what a user can mend."""
 
 # %% auto #0
 __all__ = ['DETECT_SETS', 'EXTRAS', 'parse_list', 'format_result', 'main', 'counted', 'simulate_command', 'prepare_command',
-           'verify_command', 'prepare', 'bench_command', 'train_command', 'convert_command', 'resume_command',
-           'agent_command', 'operator_command', 'watch_command', 'tune_command', 'reproduce_command', 'score_command',
-           'evaluate_command', 'report_command', 'write_report', 'demo_command', 'doctor_command', 'plan_command',
-           'make_parser']
+           'inspect_command', 'verify_command', 'prepare', 'bench_command', 'train_command', 'convert_command',
+           'resume_command', 'agent_command', 'operator_command', 'watch_command', 'tune_command', 'reproduce_command',
+           'score_command', 'evaluate_command', 'report_command', 'write_report', 'demo_command', 'doctor_command',
+           'plan_command', 'make_parser']
 
 # %% ../nbs/82_cli.ipynb #imports
 import argparse
@@ -34,7 +34,9 @@ from .config import ASSUMED_PAIRS, PRESETS, SCOPES, Config, Rule, config_from_di
 from .data.ingest import prepare_folder
 from .data.motor import FORMATS, PHASES, campaign, write_campaign
 from .data.phases import is_reversed
-from .data.readers import list_files, read_file, read_folder
+from .data.inspect import folder_table, inspect_file, inspect_folder, seen_table, sheet_of
+from .data.layout import SHEET, read_sheet, write_sheet
+from .data.readers import labelled, left_out, list_files, name_of, read_folder
 from .data.recording import Kind, Recording
 from .data.series import SeriesFolder
 from .data.store import SPLIT_CODES, Store, verify_store
@@ -233,6 +235,8 @@ def prepare_command(options: argparse.Namespace) -> dict:
     store = prepare(options.raw, options.out, config=preset(options.preset), **given)
     facts = {"out": str(options.out), "recordings": len(store.entries), "fs_hz": store.fs}
     facts |= {"channels": list(store.channels), "mask": list(store.mask)}
+    corpus = (options.raw / "meta.json").is_file()
+    facts["left_out"] = [] if corpus else left_out(options.raw)
     facts["phases"] = store.phases_told
     if store.phases:
         facts["pole_pairs"] = f"{store.pole_pairs or ASSUMED_PAIRS}, {store.pole_pairs_from or _ASSUMED}"
@@ -291,6 +295,30 @@ def _noticed(store: Store) -> dict:
     return facts | {"skipped": {s.file: plain(s) for s in store.skipped}}
 
 
+def inspect_command(options: argparse.Namespace) -> dict:
+    "Shows how a file or a folder of recordings is read; of a folder it writes recordings.toml, where there is none."
+    if not options.path.exists():
+        raise UsageError(f"{options.path}: no such file or folder; expected a recording, or a folder with recordings")
+    if options.path.is_file():
+        seen = inspect_file(options.path, fs=options.fs)
+        plain = {k: v for k, v in seen.to_json().items() if k != "columns" and (options.json or v not in ("", 0, None))}
+        if not options.json:
+            plain["delimiter"] = {"\t": "tab", " ": "blanks"}.get(seen.delimiter, seen.delimiter) or None
+        table = {"columns": [asdict(c) for c in seen.columns], "table": "\n" + seen_table(seen) if seen.columns else ""}
+        return plain | table | {"exit": int(bool(seen.problem))}
+    sheet = options.path / SHEET
+    is_there = sheet.is_file()
+    with counted("inspect", len(list_files(options.path))) as progress:
+        seen = inspect_folder(options.path, fs=options.fs, progress=progress)
+    if not is_there:
+        write_sheet(sheet, sheet_of(seen, fs=options.fs))
+    first = next((f for f in seen if f.columns), None)
+    tables = [folder_table(seen), *([f"{first.file}:\n{seen_table(first)}"] if first else [])]
+    facts = {"files": [f.to_json() for f in seen], "left_out": left_out(options.path), "table": "\n\n".join(tables)}
+    facts["sheet"] = f"{sheet} is obeyed" if is_there else f"{sheet} written: edit what is wrong, prepare obeys it"
+    return facts | {"exit": int(all(f.problem for f in seen))}
+
+
 def verify_command(options: argparse.Namespace) -> dict:
     "Checks every byte of a store against its checksums."
     with counted("verify", None) as progress:
@@ -306,7 +334,7 @@ def prepare(
     *,
     config: Config,  # whose window every recording has to hold
     mask: tuple[str, ...] = (),  # channels to set to 0
-    fs: float | None = None,  # Hz; for files without a time column
+    fs: float | None = None,  # Hz; wins over what files say
     seed: int = 0,  # of the splits
     swap_phases: bool = False,  # bring reversed phases into order
     healthy_head: int | None = None,  # samples that are cut off each faulty recording as a healthy one
@@ -318,8 +346,9 @@ def prepare(
     how = {"mask": mask, "fs": fs, "seed": seed, "fits": config.data, "swap_phases": swap_phases}
     how |= {"healthy_head": healthy_head, "skip_bad": skip_bad, "workers": workers, "pole_pairs": pole_pairs}
     corpus = (raw / "meta.json").is_file()
-    sizes = {} if corpus else {f.name: f.stat().st_size / 1e6 for f in list_files(raw)}
-    n_sources = len(SeriesFolder(raw) if corpus else sizes)
+    files = [] if corpus else list_files(raw)
+    sizes = {f.name: f.stat().st_size / 1e6 for f in files}
+    n_sources = len(SeriesFolder(raw) if corpus else files)
     try:
         with Bar("prepare", n_sources, unit="file", total_mb=sum(sizes.values())) as bar:
             return prepare_folder(raw, out, **how, progress=lambda name: bar.advance(name, sizes.get(name, 0.0)))
@@ -814,7 +843,7 @@ def score_command(options: argparse.Namespace) -> dict:
     check_new(options.out)
     files = list_files(options.raw)
     noticed = {"notes": {}, "reversed_phases": [], "skipped": {}}
-    recordings = _readable(files, options.fs, noticed, options.skip_bad)
+    recordings = _readable(options.raw, options.fs, noticed, options.skip_bad)
     skipped = noticed["skipped"] if options.skip_bad else None
     with counted("score", len(files)) as progress:
         found = score_recordings(scorer, recordings, options.out, where=options.raw, progress=progress, skipped=skipped)
@@ -837,15 +866,16 @@ def score_command(options: argparse.Namespace) -> dict:
     }
 
 # %% ../nbs/82_cli.ipynb #readable-def
-def _readable(files: Sequence[Path], fs: float | None, noticed: dict, skip_bad: bool) -> Iterator[Recording]:
-    "The recordings of the files, without a look at labels.csv; fills in what was noticed."
-    for path in files:
+def _readable(raw: Path, fs: float | None, noticed: dict, skip_bad: bool) -> Iterator[Recording]:
+    "The recordings of a folder, without a look at labels.csv; fills in what was noticed."
+    sheet = read_sheet(raw)
+    for path in list_files(raw):
         try:
-            recordings = read_file(path, fs=fs)
+            recordings = list(labelled(path, {}, fs=fs, folder=raw, sheet=sheet))
         except InputError as error:
             if not skip_bad:
                 raise
-            noticed["skipped"][path.name] = str(error)
+            noticed["skipped"][name_of(path, raw)] = str(error)
             continue
         for recording in recordings:
             if recording.notes:
@@ -1132,6 +1162,8 @@ def _add_makers(add: Callable[..., argparse.ArgumentParser]) -> None:
         "--out", type=Path, metavar="RUN", help="run folder to make (default: runs/demo, or the next free name)"
     )
     _add_simulate(add("simulate", simulate_command, "seed"))
+    command = add("inspect", inspect_command, "fs")
+    command.add_argument("path", type=Path, metavar="FILE|FOLDER", help="a recording, or a folder with recordings")
     _add_prepare(add("prepare", prepare_command, "seed", "preset", "mask", "fs", "skip-bad", "pole-pairs"))
     command = add("verify", verify_command)
     command.add_argument("store", type=Path, metavar="STORE", help="store that prepare made")
@@ -1169,7 +1201,7 @@ _SHARED = {
     "steps": {"type": _count, "help": "updates of the weights (default: the preset's)"},
     "minutes": {"type": _positive, "help": "stop training after this time, when its steps are not done before"},
     "mask": {"type": _names, "default": (), "metavar": "CH4", "help": "channels to set to 0, with commas between"},
-    "fs": {"type": _positive, "help": "sampling rate in Hz, for files without a time column"},
+    "fs": {"type": _positive, "help": "sampling rate in Hz; wins over what files say"},
     "scope": {"choices": SCOPES, "help": f"what sets the scale (default: {SCOPES[0]})"},
     "virtual": {
         "action": "store_true",

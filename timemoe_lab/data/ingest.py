@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, reduce
 from itertools import chain
 from pathlib import Path
@@ -336,6 +336,8 @@ def _load_parts(path: Path) -> list[Part] | None:
     frozen = lambda v: tuple(map(frozen, v)) if isinstance(v, list) else v
     thaw = lambda facts: {k: frozen(v) for k, v in facts.items()}
     facts, heads = json.loads(said[8:])
+    if any(fact.keys() != {f.name for f in fields(Part)} - {"head"} for fact in facts):
+        return None  # of another version
     heads = [Recording(signal=np.empty((len(h["channels"]), 0), np.float32), **thaw(h)) for h in heads]
     return [Part(head=h, **thaw(f)) for f, h in zip(facts, heads)]
 
