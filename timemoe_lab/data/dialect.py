@@ -11,6 +11,7 @@ import codecs
 import csv
 import gzip
 import re
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -53,8 +54,11 @@ def encoding_of(
 
 def _head(path: Path, size: int) -> tuple[list[str], str, bool]:
     "The whole lines in the first bytes of a file, its encoding, and whether that is all of it."
-    with open_text(path) as file:
-        raw = file.read(size)
+    try:
+        with open_text(path) as file:
+            raw = file.read(size)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: not a whole gzip file ({error}); copy it again") from None
     encoding = encoding_of(raw)
     if encoding is None:
         raise InputError(f"{path}: not text (it holds zero bytes); copy it again, or name it after its format")
