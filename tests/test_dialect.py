@@ -43,7 +43,8 @@ SIGLENT = (
     "Model Number,SDS1104X-E\nSource,CH1,CH2,CH3\nSecond,Ampere,Ampere,Ampere\n"
 )
 YOKOGAWA = (
-    '"Header Size",9\n"Model Name","DL850"\n"TraceName","CH1","CH2","CH3"\n"BlockSize",600,600,600\n"VUnit","A","A","A"\n'
+    '"Header Size",9\n"Model Name","DL850"\n"TraceName","CH1","CH2","CH3"\n"BlockSize",600,600,600\n'
+    '"VUnit","A","A","A"\n'
     '"HResolution",5.0E-04,5.0E-04,5.0E-04\n"HUnit","s","s","s"\n"Date","2021/01/02","2021/01/02","2021/01/02"\n\n'
 )
 LABVIEW = (
@@ -61,14 +62,23 @@ MAKERS = {  # text, maker's form, names of the channels
     "keysight": ("x-axis,1\nsecond,Volt\n" + lines(n=1, form="{:+.4E}"), "Keysight", ("1",)),
     "rigol": (
         "X,CH1,CH2,Start,Increment,\nSequence,Volt,Volt,-1.5e-01,5.0e-04\n" + lines(n=2, index=str, end=","),
-        "Rigol", ("CH1", "CH2"),
+        "Rigol",
+        ("CH1", "CH2"),
     ),
     "labview, commas, a time each": (
-        LABVIEW + "".join(f"{T[i]:.4f}\t{AMPERE[0, i]:.3f}\t{T[i]:.4f}\t{AMPERE[1, i]:.3f}\n" for i in range(N)).replace(".", ","),
-        "LabVIEW measurement", ("ia", "ib"),
+        LABVIEW
+        + "".join(f"{T[i]:.4f}\t{AMPERE[0, i]:.3f}\t{T[i]:.4f}\t{AMPERE[1, i]:.3f}\n" for i in range(N)).replace(
+            ".", ","
+        ),
+        "LabVIEW measurement",
+        ("ia", "ib"),
     ),
-    "picoscope": ("Time,Channel A,Channel B\n(ms),(A),(A)\n\n" + lines(n=2, time=1e3 * T), "PicoScope", ("Channel A", "Channel B")),
-}  # fmt: skip
+    "picoscope": (
+        "Time,Channel A,Channel B\n(ms),(A),(A)\n\n" + lines(n=2, time=1e3 * T),
+        "PicoScope",
+        ("Channel A", "Channel B"),
+    ),
+}
 
 
 @pytest.mark.parametrize("maker", MAKERS)
@@ -94,19 +104,33 @@ TABLES = {  # text, notes that have to be there
     "UTF-16": (("t\tIa\tIb\tIc\n" + lines("\t")).encode("utf-16"), ""),
     "carriage returns": (("t,Ia,Ib,Ic\n" + lines()).replace("\n", "\r"), ""),
     "quoted decimal commas": (
-        "t;Ia;Ib;Ic\n" + lines('";"', point=",").replace("\n", '"\n"').rstrip('"').join(('"', "")), ""
+        "t;Ia;Ib;Ic\n" + lines('";"', point=",").replace("\n", '"\n"').rstrip('"').join(('"', "")),
+        "",
     ),
-    "a clock": ("Time,Ia,Ib,Ic\n" + lines(index=lambda i: f"10:59:{59.9 + i / FS:.4f}" if i < 200 else f"11:00:{i / FS - 0.1:07.4f}"), ""),
+    "a clock": (
+        "Time,Ia,Ib,Ic\n"
+        + lines(index=lambda i: f"10:59:{59.9 + i / FS:.4f}" if i < 200 else f"11:00:{i / FS - 0.1:07.4f}"),
+        "",
+    ),
     "AM and PM": ("Timestamp,Ia,Ib,Ic\n" + lines(index=lambda i: f"5/1/2024 11:59:00.{i * 5:04d} PM"), ""),
     "a zone": ("timestamp,Ia,Ib,Ic\n" + lines(index=lambda i: f"2024-05-01T10:00:{i / FS:07.4f}+09:00"), ""),
     "a month's name": ("Date,Time,Ia,Ib,Ic\n" + lines(index=lambda i: f"16-Mar-2022,14:45:{i / FS:07.4f}"), ""),
-    "µs since 1970": ("timestamp,Ia,Ib,Ic\n" + lines(index=lambda i: str(1714550400000000 + 500 * i)), "counts since 1970"),
-    "an unknown name of time": ("Abtastung,Ia,Ib,Ic\n" + lines(), "Abtastung taken for time in s: it rises in equal steps"),
+    "µs since 1970": (
+        "timestamp,Ia,Ib,Ic\n" + lines(index=lambda i: str(1714550400000000 + 500 * i)),
+        "counts since 1970",
+    ),
+    "an unknown name of time": (
+        "Abtastung,Ia,Ib,Ic\n" + lines(),
+        "Abtastung taken for time in s: it rises in equal steps",
+    ),
     "no heading": (lines(), "CH1 taken for time in s: it rises"),
-    "numbered rows": ("t Ia Ib Ic\n" + lines(" ", index=lambda i: f"{i + 1} {T[i]:.4f}"), "the first column left out: it counts"),
+    "numbered rows": (
+        "t Ia Ib Ic\n" + lines(" ", index=lambda i: f"{i + 1} {T[i]:.4f}"),
+        "the first column left out: it counts",
+    ),
     "a column of words": ("t,Ia,Ib,Ic,state\n" + lines(end=",run"), "state left out: it holds words"),
     "two lines of units": ("Motor 3\nOperator: Kim\n\nTime,Ia,Ib,Ic\nsec,Ampere,Ampere,Ampere\n" + lines(), ""),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -117,9 +141,12 @@ def test_a_table_of_this_kind_is_read(tmp_path, kind):
     assert note in "; ".join(recording.notes) and (note or not recording.notes)
 
 
-GROUPS = {  # sign between fields, decimal sign, sign between thousands
-    "tabs, commas": ("\t", ".", ","), "semicolons, points": (";", ",", "."), "apostrophes": (";", ".", "'"), "blanks": (";", ",", " "),
-}  # fmt: skip
+GROUPS = {  # sign between fields, decimal sign, sign of thousands
+    "tabs, commas": ("\t", ".", ","),
+    "semicolons, points": (";", ",", "."),
+    "apostrophes": (";", ".", "'"),
+    "blanks": (";", ",", " "),
+}
 
 
 @pytest.mark.parametrize("kind", GROUPS)
@@ -238,8 +265,12 @@ def test_files_of_a_folder_are_recordings_or_said_to_be_left_out(tmp_path):
     (tmp_path / "old" / "scores" / "recordings.csv").write_text("file,recording_score,alarm\n")
     found = {r.name: r for p in list_files(tmp_path) for r in labelled(p, {}, folder=tmp_path)}
     assert {n: r.class_id for n, r in found.items()} == {
-        "3_bars_c.dat": 3, "faulty_b.txt": 1, "good_d.asc": 0, "normal_a.csv": 0, "normal_e.csv": 0
-    }  # fmt: skip
+        "3_bars_c.dat": 3,
+        "faulty_b.txt": 1,
+        "good_d.asc": 0,
+        "normal_a.csv": 0,
+        "normal_e.csv": 0,
+    }
     assert found["normal_e.csv"].channels == ("CH1", "CH2") and left_out(tmp_path) == ["notes.txt", "photo.jpg"]
 
 
@@ -306,7 +337,7 @@ WRONG = {  # files of a folder; words of the one line
         ["0_a.csv", "recordings.toml names 'b'", "'t', 'a'"],
     ),
     "nothing of ours": ({"photo.jpg": "x"}, ["no recordings", "not photo.jpg"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("command", ["prepare", "inspect"])
