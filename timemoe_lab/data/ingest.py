@@ -490,7 +490,8 @@ def _conform(part: Part, like: Recording, where: str) -> Part:
     "The part with its channels in the order of `like`."
     kind = common_kind([like])
     head = conform(part.head, **vars(kind), where=Path(where), like=like.name)
-    own, expected = _phase_names(part.head), _phase_names(head)
+    own = _phase_names(part.head)
+    expected = _phase_names(head)
     if own != expected:  # it was counted with its own
         raise InputError(
             f"{where}/{head.name}: its phase currents are {own}, those of {like.name} {expected}; "

@@ -33,9 +33,9 @@ _WORDS = {
     "channel": "ch chan channel kanal canal canale voie kanaal 채널 通道 チャンネル канал",
     "flux": "flux fluss streufluss flujo flusso fluxo axial coil spule bobine bobina 자속 磁束 磁通 поток",
     "leakage": "leakage stray streu 누설 漏れ 漏",
-    "no current": "ref reference setpoint soll cmd command target residual zero neutral earth ground harmonic thd speed "
-    "torque temp temperature vib vibration acc accel acceleration pressure power freq frequency rpm position angle "
-    "속도 토크 온도 진동 압력",
+    "no current": "ref reference setpoint soll cmd command target residual zero neutral earth ground harmonic thd "
+    "speed torque temp temperature vib vibration acc accel acceleration pressure power freq frequency rpm position "
+    "angle 속도 토크 온도 진동 압력",
 }
 _KIND = {word: kind for kind, words in _WORDS.items() for word in words.split()}
 _LATIN = "|".join(sorted((w for w in _KIND if w.isascii() and len(w) > 1), key=len, reverse=True))
