@@ -689,6 +689,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'timemoe_lab.data.inspect._patterns': ( 'data/inspect.html#_patterns',
                                                                                   'timemoe_lab/data/inspect.py'),
                                           'timemoe_lab.data.inspect._reason': ('data/inspect.html#_reason', 'timemoe_lab/data/inspect.py'),
+                                          'timemoe_lab.data.inspect._supply': ('data/inspect.html#_supply', 'timemoe_lab/data/inspect.py'),
                                           'timemoe_lab.data.inspect._told': ('data/inspect.html#_told', 'timemoe_lab/data/inspect.py'),
                                           'timemoe_lab.data.inspect._with_layout': ( 'data/inspect.html#_with_layout',
                                                                                      'timemoe_lab/data/inspect.py'),

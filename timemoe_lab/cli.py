@@ -301,8 +301,9 @@ def inspect_command(options: argparse.Namespace) -> dict:
         raise UsageError(f"{options.path}: no such file or folder; expected a recording, or a folder with recordings")
     if options.path.is_file():
         seen = inspect_file(options.path, fs=options.fs)
-        plain = {k: v for k, v in seen.to_json().items() if k != "columns" and (options.json or v not in ("", 0, None))}
+        plain = {k: v for k, v in seen.to_json().items() if k != "columns"}
         if not options.json:
+            plain = {k: v for k, v in plain.items() if v or k == "class_id"}
             plain["delimiter"] = {"\t": "tab", " ": "blanks"}.get(seen.delimiter, seen.delimiter) or None
         table = {"columns": [asdict(c) for c in seen.columns], "table": "\n" + seen_table(seen) if seen.columns else ""}
         return plain | table | {"exit": int(bool(seen.problem))}

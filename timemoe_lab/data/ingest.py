@@ -75,6 +75,15 @@ def _create(path: Path) -> Iterator[io.BufferedWriter]:
         file.flush()
         os.fsync(file.fileno())
 
+
+def _digest(path: Path) -> str:
+    "SHA-256 of a file's bytes; empty when it can't be opened, which its reader tells."
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
 # %% ../../nbs/data/18_ingest.ipynb #part-def
 @dataclass(frozen=True)
 class Part:
@@ -183,15 +192,6 @@ def _moments(recording: Recording, swap: bool) -> Moments:
     return reduce(Moments.__add__, (recording_moments(piece, swap_phases=False) for piece in pieces))
 
 # %% ../../nbs/data/18_ingest.ipynb #source-def
-def _digest(path: Path) -> str:
-    "SHA-256 of a file's bytes; empty when it can't be opened, which its reader tells."
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
-
-
 @dataclass(frozen=True)
 class FileSource:
     "A file of a raw folder."

@@ -20,7 +20,7 @@ from .phases import full_roles, is_reversed, phase_channels, roles_of_folder
 from .quality import measure, problems
 from .readers import labelled, list_files, rate_of, read_columns, read_labels, settle
 from .recording import Recording
-from .signature import look, supply_line
+from .signature import Sight, look, supply_line
 from ..files import InputError, format_table
 
 # %% ../../nbs/data/19_inspect.ipynb #seen-def
@@ -108,7 +108,7 @@ def _with_layout(seen: FileSeen, layout: Layout) -> FileSeen:
         skipped_rows=layout.skip,
     )
 
-
+# %% ../../nbs/data/19_inspect.ipynb #recording-def
 def _with_recording(seen: FileSeen, found: Sequence[Recording], why: str) -> FileSeen:
     "What is seen with what the file's recordings hold."
     first = found[0]
@@ -137,10 +137,16 @@ def _with_recording(seen: FileSeen, found: Sequence[Recording], why: str) -> Fil
         fs_from=why,
         samples=first.n_samples,
         seconds=first.n_samples / first.fs,
-        supply_hz=None if sight is None else supply_line(sight),
+        supply_hz=_supply(sight),
         phases=f"{told}; in the order {order}" if order else told,
         notes=(*first.notes, *problems(quality)),
     )
+
+
+def _supply(sight: Sight | None) -> float | None:
+    "The supply's frequency in Hz, to a hundredth."
+    found = None if sight is None else supply_line(sight)
+    return None if found is None else round(float(found), 2)
 
 
 def _reason(role: str, told: str) -> str:
