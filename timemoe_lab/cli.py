@@ -843,7 +843,7 @@ def score_command(options: argparse.Namespace) -> dict:
     scorer = open_scorer(options.run, checkpoint=options.checkpoint, device=pick_device(options.device))
     check_new(options.out)
     files = list_files(options.raw)
-    noticed = {"notes": {}, "reversed_phases": [], "skipped": {}}
+    noticed = {"notes": {}, "reversed_phases": [], "skipped": {}, "left_out": left_out(options.raw)}
     recordings = _readable(options.raw, options.fs, noticed, options.skip_bad)
     skipped = noticed["skipped"] if options.skip_bad else None
     with counted("score", len(files)) as progress:

@@ -95,6 +95,7 @@ from .prepare import (
 from .store import BLOCK, SPLIT_CODES, Entry, Odd, Problem, Skipped, Store, verify_store
 from .series import SeriesFolder
 from .ingest import prepare_folder, write_store
+from .inspect import ColumnSeen, FileSeen, inspect_file, inspect_folder, sheet_of
 
 __all__ = [
     "ANGLES",
@@ -115,10 +116,12 @@ __all__ = [
     "VIRTUAL",
     "ChannelQuality",
     "Column",
+    "ColumnSeen",
     "Columns",
     "Conditional",
     "Counts",
     "Entry",
+    "FileSeen",
     "Files",
     "Frame",
     "Job",
@@ -161,6 +164,8 @@ __all__ = [
     "full_roles",
     "guard",
     "in_phase_order",
+    "inspect_file",
+    "inspect_folder",
     "instance",
     "is_reversed",
     "label_of",
@@ -193,6 +198,7 @@ __all__ = [
     "sampling_rate",
     "scale_of",
     "shared_scale",
+    "sheet_of",
     "simulate",
     "slip_of",
     "spectrum",
