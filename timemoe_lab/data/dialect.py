@@ -21,7 +21,17 @@ from typing import IO
 import numpy as np
 
 # %% ../../nbs/data/06_dialect.ipynb #own-imports
-from .cells import SECONDS, Numerals, is_stamp, known_unit, name_and_unit, numerals_of, plain, time_unit
+from timemoe_lab.data.cells import (
+    SECONDS,
+    USUAL,
+    Numerals,
+    is_stamp,
+    known_unit,
+    name_and_unit,
+    numerals_of,
+    plain,
+    time_unit,
+)
 from ..files import InputError
 
 # %% ../../nbs/data/06_dialect.ipynb #head-def
@@ -87,14 +97,14 @@ _READINGS = (
     Numerals(".", "'"),
 )
 _DELIMITERS = (";", "\t", ",", "|", " ")
-_SAMPLE = 400  # rows of numbers that a layout is decided on
+_SAMPLE = 128  # rows of numbers that a layout is decided on
 
 
 def is_number(
     text: str,  # a cell
 ) -> bool:
     "Whether a cell is a number in some notation, or marks a missing one."
-    return any(n.number(text) is not None for n in _READINGS)
+    return USUAL.fullmatch(text) is not None or any(n.number(text) is not None for n in _READINGS)
 
 
 def is_row(
@@ -349,7 +359,9 @@ def find_layout(
         if not any(line.strip(" \t,;") for line in lines) and whole:
             raise InputError(f"{path}: the file is empty; record or copy it again")
         delimiter = _delimiter(lines)
-        rows = [split_line(line, delimiter) for line in lines]
+        rows = [split_line(line, delimiter) for line in lines[:_SAMPLE]]
+        if _first_row(rows) in (None, *range(len(rows) - 4, len(rows))):
+            rows += [split_line(line, delimiter) for line in lines[_SAMPLE:]]
         dialect = next((d for d in DIALECTS if re.search(d.sign, "\n".join(lines[:60]), re.MULTILINE)), None)
         if dialect and dialect.beside:
             return _beside(rows, delimiter, encoding, dialect)
@@ -364,9 +376,7 @@ def find_layout(
             f"see how it is read: timemoe-lab inspect {path.name}"
         )
     above = [_uncommented(row) for row in rows[:first]]
-    sample = [row for row in rows[first : first + _SAMPLE] if any(row)]
-    if not whole and len(sample) > 1 and sample[-1] is rows[-1]:
-        sample.pop()
+    sample = [row for row in (split_line(line, delimiter) for line in lines[first : first + _SAMPLE]) if any(row)]
     layout = _describe(_Table(above, sample, first), delimiter, encoding)
     return replace(layout, dialect=dialect.name if dialect else "")
 

@@ -789,15 +789,20 @@ def list_files(
     every = _walk(folder)
     files = [p for p in every if _is_recording(p)]
     if not files:
-        others = f", and not {every[0].name}" if every else ""
-        raise InputError(f"{folder}: no recordings; expected files ending in {', '.join((*SUFFIXES, *TEXTS))}{others}")
-    files = [p for p in files if partners(p)[0] == p]
+        instead = f", and not {every[0].name}" if every else ""
+        raise InputError(f"{folder}: no recordings; expected files ending in {', '.join((*SUFFIXES, *TEXTS))}{instead}")
     known: dict[str, Path] = {}
+    firsts: list[Path] = []
+    others: set[Path] = set()
     for path in files:
+        if path in others:
+            continue
+        others.update(partners(path))
+        firsts.append(path)
         twin = known.setdefault(stem_of(name_of(path, folder)), path)
         if twin != path:
             raise InputError(f"{path}: has the name of {twin.name} but for its ending; rename or remove one")
-    return files
+    return firsts
 
 
 def left_out(
