@@ -111,7 +111,7 @@ LABELS = {
     "text for a class": ("file,class_id\n1_0.csv,broken\n", ["row 2", "'broken'"]),
     "an unknown split": ("file,class_id,split\n1_0.csv,1,holdout\n", ["row 2", "'holdout'"]),
     "a fault that trains": ("file,class_id,split\n1_0.csv,1,train\n", ["row 2", "healthy"]),
-    "a class out of range": ("file,class_id\n1_0.csv,300\n", ["row 2", "300", "0 (healthy) to 6"]),
+    "a class out of range": ("file,class_id\n1_0.csv,300\n", ["row 2", "300", "0 (healthy) to 99"]),
     "no class column": ("file,kind\n1_0.csv,1\n", ["row 1", "class_id"]),
     "two classes for one file": ("file,class_id\n1_0.csv,1\n1_0.csv,2\n", ["row 3", "row 2"]),
 }

@@ -465,6 +465,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'timemoe_lab/data/dialect.py'),
                                           'timemoe_lab.data.dialect._is_names': ( 'data/dialect.html#_is_names',
                                                                                   'timemoe_lab/data/dialect.py'),
+                                          'timemoe_lab.data.dialect._is_timed': ( 'data/dialect.html#_is_timed',
+                                                                                  'timemoe_lab/data/dialect.py'),
                                           'timemoe_lab.data.dialect._is_units': ( 'data/dialect.html#_is_units',
                                                                                   'timemoe_lab/data/dialect.py'),
                                           'timemoe_lab.data.dialect._named': ('data/dialect.html#_named', 'timemoe_lab/data/dialect.py'),

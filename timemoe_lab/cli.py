@@ -232,7 +232,8 @@ def prepare_command(options: argparse.Namespace) -> dict:
     "Writes a store and says what is in it."
     names = ("mask", "fs", "seed", "swap_phases", "healthy_head", "skip_bad", "workers", "pole_pairs")
     given = {k: getattr(options, k) for k in names}
-    store = prepare(options.raw, options.out, config=preset(options.preset), **given)
+    chosen = options.preset is not None
+    store = prepare(options.raw, options.out, config=preset(options.preset or "tiny"), must_fit=chosen, **given)
     facts = {"out": str(options.out), "recordings": len(store.entries), "fs_hz": store.fs}
     facts |= {"channels": list(store.channels), "mask": list(store.mask)}
     corpus = (options.raw / "meta.json").is_file()
@@ -342,10 +343,12 @@ def prepare(
     skip_bad: bool = False,  # go on without recordings that can't be used
     workers: int | None = None,  # threads that read; None: as many as there are cores
     pole_pairs: int | None = None,  # of the motor; None: estimated where its lines tell
+    must_fit: bool = True,  # refuse also where most recordings are too short for the window
 ) -> Store:
     "A store of a raw folder."
     how = {"mask": mask, "fs": fs, "seed": seed, "fits": config.data, "swap_phases": swap_phases}
     how |= {"healthy_head": healthy_head, "skip_bad": skip_bad, "workers": workers, "pole_pairs": pole_pairs}
+    how["must_fit"] = must_fit
     corpus = (raw / "meta.json").is_file()
     files = [] if corpus else list_files(raw)
     sizes = {f.name: f.stat().st_size / 1e6 for f in files}
@@ -1294,6 +1297,7 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
 
 def _add_prepare(command: argparse.ArgumentParser) -> None:
     "The options of prepare."
+    command.set_defaults(preset=None)
     command.add_argument("raw", type=Path, metavar="RAW", help="folder with recordings and, optionally, labels.csv")
     command.add_argument("--out", type=Path, required=True, metavar="STORE", help="store to make")
     command.add_argument(

@@ -142,10 +142,21 @@ def _first_row(rows: Sequence[Sequence[str]]) -> int | None:
         if not is_row(rows[i]):
             continue
         named = at > 0 and _is_names(rows[filled[at - 1]], len(_trimmed(rows[i])))
+        for back in range(1, min(at, 4)):  # rows that are broken stand between the names and the numbers
+            broken = [rows[k] for k in filled[at - back : at]]
+            if all(len(row) == len(rows[i]) and not _is_names(row, 1) for row in broken) and _is_timed(
+                rows[filled[at - back - 1]]
+            ):
+                return filled[at - back]
         after = [rows[k] for k in filled[at + 1 : at + 4]]
         if named or all(is_row(row) and len(row) == len(rows[i]) for row in after):
             return i
     return None
+
+
+def _is_timed(row: Sequence[str]) -> bool:
+    "Whether a row names columns, and one of them time."
+    return _is_names(row, 2) and any(time_unit(name_and_unit(c)[0]) is not None for c in row)
 
 
 def _trimmed(row: Sequence[str]) -> list[str]:
@@ -199,6 +210,7 @@ _INTERVAL = re.compile(
 )
 _LENGTH = re.compile(r"record length|segmentsize|samples|points|number of (samples|points)|blocksize")
 _UNITS = re.compile(r"vertical units?|y unit label|v ?unit|units?|einheit|단위")
+_REMARK = re.compile(r"comments?|remarks?|notes?|bemerkung|비고")
 _NAMES = re.compile(r"source|tracename|trace name|channel names?|signal names?|channels?")
 
 # %% ../../nbs/data/06_dialect.ipynb #quantity-def
@@ -383,11 +395,7 @@ def find_layout(
 
 def _below_heading(rows: Sequence[Sequence[str]]) -> int | None:
     "Where the numbers would begin in a file that has a heading and no rows of numbers alone."
-    named = [
-        i
-        for i, row in enumerate(rows)
-        if _is_names(row, 2) and any(time_unit(name_and_unit(c)[0]) is not None for c in row)
-    ]
+    named = [i for i, row in enumerate(rows) if _is_timed(row)]
     if named:
         return named[-1] + 1
     for i, row in enumerate(rows[:-2]):
@@ -427,8 +435,11 @@ def _describe(table: _Table, delimiter: str, encoding: str) -> Layout:
     columns = []
     for i, column in enumerate(names):
         cells = [row[i] for row in table.sample if i < len(row)]
-        if table.sample and (i not in filled or plain(column.name) in values):
-            columns.append(replace(column, role="left out", why="it is empty" if i not in filled else "it is metadata"))
+        idle = i not in filled and (
+            not column.name or time_unit(column.name) is not None or _REMARK.fullmatch(plain(column.name))
+        )
+        if table.sample and (idle or plain(column.name) in values):
+            columns.append(replace(column, role="left out", why="it is empty" if idle else "it is metadata"))
         else:
             columns.append(_role(column, cells, numerals))
     if heading is None:

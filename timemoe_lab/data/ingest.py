@@ -374,6 +374,7 @@ def _meet(
     where: str,
     mask: tuple[str, ...],
     fits: DataConfig | None,
+    must_fit: bool,
     skip_bad: bool | None,  # None: there is no such option
     progress: Callable[[str], None],
 ) -> tuple[list[Part], list[Skipped]]:
@@ -398,8 +399,8 @@ def _meet(
         progress(Path(name).name)
     like = _common(parts, where, mask, skipped)
     need = fits.shortest(like.fs) if fits and parts else 2
-    if np.median([p.n_samples for p in parts]) < need:  # as a rule too short: a matter of the window, not of the files
-        need = 2
+    if not must_fit and np.median([p.n_samples for p in parts]) < need:
+        need = 2  # as a rule too short: a matter of the window, which nobody has chosen yet
     for part in parts:
         try:
             part = _conform(part, like, where)
@@ -696,7 +697,9 @@ def write_store(
     with _staging(out, resume=False) as folder:
         sources = (MemorySource(r, i, swap_phases) for i, r in enumerate(recordings))
         staged = _stage_all(sources, folder, workers=1)
-        parts, skipped = _meet(staged, where=where, mask=mask, fits=fits, skip_bad=None, progress=progress)
+        parts, skipped = _meet(
+            staged, where=where, mask=mask, fits=fits, must_fit=True, skip_bad=None, progress=progress
+        )
         _build(folder, out, parts, skipped, header, lambda part: None)
     return Store(out)
 
@@ -709,6 +712,7 @@ def prepare_folder(
     fs: float | None = None,  # Hz; wins over what files say
     seed: int = 0,  # of the splits
     fits: DataConfig | None = None,  # refuse recordings that are too short for its training windows
+    must_fit: bool = True,  # also where most recordings are too short
     swap_phases: bool = False,  # runs bring recordings into phase order
     healthy_head: int | None = None,  # samples; cut them off recordings that aren't healthy throughout, see cut_head
     skip_bad: bool = False,  # leave out recordings that can't be used, see Store.skipped
@@ -734,7 +738,8 @@ def prepare_folder(
         sources, roles_from = _with_roles(sources, folder)
         header |= {"roles_from": roles_from} if roles_from else {}
         with closing(_stage_all(sources, folder, workers)) as staged:
-            parts, skipped = _meet(staged, where=str(raw), mask=mask, fits=fits, skip_bad=skip_bad, progress=progress)
+            how = {"where": str(raw), "mask": mask, "fits": fits, "must_fit": must_fit, "skip_bad": skip_bad}
+            parts, skipped = _meet(staged, **how, progress=progress)
         _clear(folder, keep=(s.key for s in sources))
         header |= _pole_pairs(folder, parts, pole_pairs, mask)
         _build(folder, out, parts, skipped, header, lambda part: _read_again(part, sources, folder))
