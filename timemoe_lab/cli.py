@@ -241,6 +241,11 @@ def prepare_command(options: argparse.Namespace) -> dict:
     facts["phases"] = store.phases_told
     if store.phases:
         facts["pole_pairs"] = f"{store.pole_pairs or ASSUMED_PAIRS}, {store.pole_pairs_from or _ASSUMED}"
+    need = preset("tiny").data.shortest(store.fs)
+    short = sum(e.n_samples < need for e in store.entries)
+    if short and not chosen:
+        told = f"{short} of {len(store.entries)} recordings have less than the {need} samples of preset tiny's window"
+        facts["too_short"] = f"{told}; train with --config and a smaller data.context"
     return facts | {s: sum(e.split == s for e in store.entries) for s in SPLIT_CODES} | _noticed(store)
 
 # %% ../nbs/82_cli.ipynb #simulate-options-def

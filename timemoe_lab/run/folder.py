@@ -322,7 +322,7 @@ def _check_lengths(store: Store, config: Config) -> None:
         if entry.n_samples < need:
             raise InputError(
                 f"{store.path}: {entry.name} has {entry.n_samples} samples; a window of preset {config.preset} needs "
-                f"{need}; prepare again with --preset {config.preset}, or choose a smaller one"
+                f"{need}; choose a smaller preset, a smaller data.context (--config), or longer recordings"
             )
 
 
