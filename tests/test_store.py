@@ -177,7 +177,8 @@ def test_bytes_are_the_same_whatever_the_number_of_readers(folder, tmp_path, mon
     prepare_folder(folder, tmp_path / "one", skip_bad=True)
     monkeypatch.setattr(ingest_room, "labelled", read)
     prepare_folder(folder, tmp_path / "many", skip_bad=True, workers=workers, progress=told.append)
-    assert len(reading) <= workers and (threading.get_ident() in reading) == (workers == 1)
+    others = reading - {threading.get_ident()}  # which looks at the first file, to see what the channels are
+    assert len(others) <= (workers if workers > 1 else 0)
     assert same_bytes(tmp_path / "one", tmp_path / "many")
     assert told == sorted(p.name for p in folder.iterdir())
     assert living_readers() == living_helpers() == []

@@ -615,6 +615,7 @@ def test_load_over_time_draws_at_most_twelve_layers(n_layers, n_maps):
 def test_a_recording_that_was_cut_is_found_in_its_file(tmp_path):
     t = np.arange(N) / FS
     x = np.arange(N)
+    x[[1, 2]] = 2, 1  # what rises throughout is no channel
     np.savetxt(tmp_path / "2_a.csv", np.stack([t, x, x], 1), "%.4f", ",", header=HEADER, comments="")
     np.savetxt(tmp_path / "0_b.csv", np.stack([t, -x, x], 1), "%.4f", ",", header=HEADER, comments="")
     (tmp_path / "labels.csv").write_text("file,class_id,fault_start,fault_end\n2_a.csv,2,400,500\n")
