@@ -523,7 +523,7 @@ def chain(raw, tmp_path_factory):
     store = write_store(folder / "store", recordings, where=str(raw), mask=("CH4",))
     config = replace(tiny(), data=replace(tiny().data, virtual=True), train=replace(tiny().train, steps=20))
     run = make_run(folder / "run", store, config)
-    result = evaluate(open_scorer(run.path), recordings, where=raw)
+    result = evaluate(open_scorer(run.path), recordings, where=raw, rows=("lab", "random"))
     return SimpleNamespace(run=run, store=store, result=result, recordings=recordings, folder=folder)
 
 
