@@ -330,6 +330,7 @@ def test_inspect_shows_and_writes_what_prepare_then_obeys(tmp_path, capsys):
 WRONG = {  # files of a folder; words of the one line
     "a word": ({"0_a.csv": "t,a\n0,1\n1,x\n"}, ["0_a.csv", "row 3: a is 'x'", "timemoe-lab inspect 0_a.csv"]),
     "parts of a list": ({"0_a.csv": "part,maker\nscope,Acme\n"}, ["no line of numbers", "timemoe-lab inspect"]),
+    "a stray quote": ({"0_a.csv": "t,a\n" + "0,1\n" * 40 + '1,"2\n' + "2,3\n" * 40}, ["0_a.csv", "row 42", "quote"]),
     "half a gzip": ({"0_a.csv.gz": gzip.compress(b"t,a\n" + b"0,1\n" * 9000)[:-30]}, ["not a whole gzip file"]),
     "a sheet that isn't TOML": ({"0_a.csv": "t,a\n0,1\n", SHEET: "fs = \n"}, ["recordings.toml: not TOML"]),
     "a sheet of another folder": (

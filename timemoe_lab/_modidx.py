@@ -943,6 +943,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'timemoe_lab.data.readers._ask': ('data/readers.html#_ask', 'timemoe_lab/data/readers.py'),
                                           'timemoe_lab.data.readers._channels': ( 'data/readers.html#_channels',
                                                                                   'timemoe_lab/data/readers.py'),
+                                          'timemoe_lab.data.readers._check_quotes': ( 'data/readers.html#_check_quotes',
+                                                                                      'timemoe_lab/data/readers.py'),
                                           'timemoe_lab.data.readers._checked': ( 'data/readers.html#_checked',
                                                                                  'timemoe_lab/data/readers.py'),
                                           'timemoe_lab.data.readers._class_of': ( 'data/readers.html#_class_of',

@@ -163,7 +163,7 @@ def _pattern(decimal: str, thousands: str) -> str:
     whole = r"\d+" if not thousands else rf"(?:\d{{1,3}}(?:{re.escape(thousands)}\d{{3}})+|\d+)"
     point = re.escape(decimal)
     number = rf"(?:{whole}(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?"
-    return rf"[+-]?\s?(?:{number}|(?i:inf(?:inity)?|nan))"
+    return rf"[+-]? ?(?:{number}|(?i:inf(?:inity)?|nan))"
 
 
 _NOTATIONS = (
@@ -200,7 +200,7 @@ def numerals_of(
     return (without or fits or [Numerals()])[0]
 
 
-_LIKELY = re.compile(r"[+-]?\s?[\d.,' ]*\d[\d.,' ]*(?:[eE][+-]?\d+)?")
+_LIKELY = re.compile(r"[+-]? ?[\d.,' ]*\d[\d.,' ]*(?:[eE][+-]?\d+)?")
 
 
 def _grouped(text: str, numerals: Numerals) -> bool:

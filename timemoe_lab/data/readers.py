@@ -74,16 +74,27 @@ def _parse(path: Path, layout: Layout, threads: bool) -> _Parsed:
     "The columns of a text file: the quick way, then with quotes and markers, then with the other decimal sign."
     numerals = layout.numerals
     if numerals.thousands:
+        _check_quotes(path, layout)
         return _parse_words(path, layout, threads)
     ways = [(False, [""], numerals.decimal), ('"', MISSING, numerals.decimal)]
     if numerals == Numerals() and layout.delimiter != ",":
         ways.append(('"', MISSING, ","))
     for way in ways:
         try:
+            if way == ways[1]:
+                _check_quotes(path, layout)
             return _parse_numbers(path, layout, threads, *way)
         except pa.ArrowInvalid:
             if way == ways[-1]:
                 raise
+
+
+def _check_quotes(path: Path, layout: Layout) -> None:
+    "Refuses a row with a quote that isn't closed: it would swallow the rows below it."
+    with open_text(path) as file:
+        for number, line in enumerate(file, 1):
+            if number > layout.skip and line.count(b'"') % 2:
+                raise InputError(f"{path}: row {number}: a quote that isn't closed; mend that row")
 
 
 def _parse_numbers(
@@ -241,7 +252,7 @@ def _read_text(path: Path, told: Files, threads: bool) -> Columns:
         time, notes = _time_of(path, layout, parsed)
     except (pa.ArrowInvalid, UnicodeError) as error:
         fault = layout and _find_fault(path, layout)
-        raise InputError(f"{path}: {fault or error}; {_ask(path)}") from None
+        raise InputError(f"{path}: {fault or ' '.join(str(error).split())[:120]}; {_ask(path)}") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path}: not a whole gzip file ({error}); copy it again") from None
     with np.errstate(invalid="ignore"):
@@ -271,7 +282,9 @@ def _ask(path: Path) -> str:
 
 
 def _checked(path: Path, layout: Layout) -> Layout:
-    "The layout, unless two of its channels have one name."
+    "The layout, unless two of its channels have one name, or there is none."
+    if not _channels(layout):
+        raise InputError(f"{path}: no channel; expected at least one column of numbers beside time; {_ask(path)}")
     count = Counter(layout.columns[i].name for i in _channels(layout))
     twice = [name for name, n in count.items() if n > 1]
     if twice:
