@@ -22,6 +22,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -239,6 +240,8 @@ def prepare_command(options: argparse.Namespace) -> dict:
     corpus = (options.raw / "meta.json").is_file()
     facts["left_out"] = [] if corpus else left_out(options.raw)
     facts["phases"] = store.phases_told
+    count = Counter(e.class_id for e in store.entries)
+    facts["classes"] = {"healthy" if c == 0 else f"class {c}": n for c, n in sorted(count.items())}
     if store.phases:
         facts["pole_pairs"] = f"{store.pole_pairs or ASSUMED_PAIRS}, {store.pole_pairs_from or _ASSUMED}"
     need = preset("tiny").data.shortest(store.fs)

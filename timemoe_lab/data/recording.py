@@ -104,13 +104,12 @@ def parse_name(
 ) -> tuple[int | None, float | None, float | None]:  # class, supply frequency in Hz, load in %
     "What the name of a recording says about the motor."
     stem = stem_of(name)
-    class_id = re.match(r"(\d{1,2})(?=_|$)", stem)
+    class_id = re.match(r"(0*[0-6])(?=_|$)|(\d{1,2})(?=_[^\W\d_])", stem)  # above 6 only with a word behind it
     condition = re.search(r"_[a-z]*\d+c(\d+(?:\.\d+)?)c(\d+(?:\.\d+)?)$", stem)
     supply_hz, load_pct = map(float, condition.groups()) if condition else (None, None)
     if re.match(r"(healthy|normal|anomaly-free)(?![a-z])", stem, re.IGNORECASE):
         return 0, supply_hz, load_pct
-    known = class_id and int(class_id[1]) in CLASSES
-    return int(class_id[1]) if known else None, supply_hz, load_pct
+    return int(class_id[0]) if class_id else None, supply_hz, load_pct
 
 # %% ../../nbs/data/10_recording.ipynb #apply-label-def
 SPLITS = ("train", "calibration", "validation", "test")
