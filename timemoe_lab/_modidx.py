@@ -324,6 +324,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'timemoe_lab.cli._count': ('cli.html#_count', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli._evaluate': ('cli.html#_evaluate', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli._fetch': ('cli.html#_fetch', 'timemoe_lab/cli.py'),
+                                 'timemoe_lab.cli._few': ('cli.html#_few', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli._figures': ('cli.html#_figures', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli._free_memory': ('cli.html#_free_memory', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli._free_name': ('cli.html#_free_name', 'timemoe_lab/cli.py'),

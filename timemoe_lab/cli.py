@@ -238,7 +238,7 @@ def prepare_command(options: argparse.Namespace) -> dict:
     facts = {"out": str(options.out), "recordings": len(store.entries), "fs_hz": store.fs}
     facts |= {"channels": list(store.channels), "mask": list(store.mask)}
     corpus = (options.raw / "meta.json").is_file()
-    facts["left_out"] = [] if corpus else left_out(options.raw)
+    facts["left_out"] = [] if corpus else _few(left_out(options.raw), options)
     facts["phases"] = store.phases_told
     count = Counter(e.class_id for e in store.entries)
     facts["classes"] = {"healthy" if c == 0 else f"class {c}": n for c, n in sorted(count.items())}
@@ -304,6 +304,11 @@ def _noticed(store: Store) -> dict:
     return facts | {"skipped": {s.file: plain(s) for s in store.skipped}}
 
 
+def _few(names: list[str], options: argparse.Namespace) -> list[str]:
+    "Names as they are printed: the first ten, and how many more there are."
+    return names if options.json or len(names) <= 11 else [*names[:10], f"and {len(names) - 10} more"]
+
+
 def inspect_command(options: argparse.Namespace) -> dict:
     "Shows how a file or a folder of recordings is read; of a folder it writes recordings.toml, where there is none."
     if not options.path.exists():
@@ -324,7 +329,11 @@ def inspect_command(options: argparse.Namespace) -> dict:
         write_sheet(sheet, sheet_of(seen, fs=options.fs))
     first = next((f for f in seen if f.columns), None)
     tables = [folder_table(seen), *([f"{first.file}:\n{seen_table(first)}"] if first else [])]
-    facts = {"files": [f.to_json() for f in seen], "left_out": left_out(options.path), "table": "\n\n".join(tables)}
+    facts = {
+        "files": [f.to_json() for f in seen],
+        "left_out": _few(left_out(options.path), options),
+        "table": "\n\n".join(tables),
+    }
     facts["sheet"] = f"{sheet} is obeyed" if is_there else f"{sheet} written: edit what is wrong, prepare obeys it"
     return facts | {"exit": int(all(f.problem for f in seen))}
 
@@ -854,7 +863,7 @@ def score_command(options: argparse.Namespace) -> dict:
     scorer = open_scorer(options.run, checkpoint=options.checkpoint, device=pick_device(options.device))
     check_new(options.out)
     files = list_files(options.raw)
-    noticed = {"notes": {}, "reversed_phases": [], "skipped": {}, "left_out": left_out(options.raw)}
+    noticed = {"notes": {}, "reversed_phases": [], "skipped": {}, "left_out": _few(left_out(options.raw), options)}
     recordings = _readable(options.raw, options.fs, noticed, options.skip_bad)
     skipped = noticed["skipped"] if options.skip_bad else None
     with counted("score", len(files)) as progress:

@@ -364,6 +364,8 @@ class _Table:
 
 def find_layout(
     path: Path,  # text file, .gz or not
+    *,
+    headed: bool = True,  # whether a heading without a row of numbers below it will do
 ) -> Layout:
     "The layout of a text file of numbers."
     for size in (1 << 16, 1 << 24):  # bytes in which the numbers have to begin
@@ -380,7 +382,7 @@ def find_layout(
         first = _first_row(rows)
         if whole or first is not None:
             break
-    if first is None:
+    if first is None and headed:
         first = _below_heading(rows)
     if first is None:
         raise InputError(

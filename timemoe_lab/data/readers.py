@@ -797,6 +797,8 @@ def list_files(
 ) -> list[Path]:  # sorted; of a recording in several files, the first
     "The recordings of a raw folder and its sub-folders; labels.csv isn't one."
     folder = Path(folder)
+    if folder.is_file():
+        raise UsageError(f"{folder}: a file; expected the folder that holds the recordings: {folder.parent}")
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; expected one with recordings ({', '.join(SUFFIXES)})")
     every = _walk(folder)
@@ -855,7 +857,7 @@ def _is_recording(path: Path) -> bool:
     if name.endswith(SUFFIXES):
         return True
     try:
-        return len(find_layout(path).columns) > 0 and path.stat().st_size > 0
+        return path.stat().st_size > 0 and bool(_channels(find_layout(path, headed=False)))
     except (InputError, OSError, EOFError, zlib.error):
         return False
 
