@@ -233,6 +233,9 @@ def write_sheet(
     lines.append(
         f"pole_pairs = {sheet.pole_pairs}" if sheet.pole_pairs else "# pole_pairs = 2  # of the motor's nameplate"
     )
+    plate = sheet.nameplate or {}
+    lines += ["", '[nameplate]  # for people: power_kw = 2.2, voltage_v = 400, speed_rpm = 1430, maker = "..."']
+    lines += [f"{k} = {_quoted(v) if isinstance(v, str) else v}" for k, v in plate.items()]
     lines += ["", "[classes]  # by pattern of a file's name or sub-folder; 0 is healthy; labels.csv wins"]
     lines += [f"{_quoted(pattern)} = {class_id}" for pattern, class_id in sheet.classes] or ['# "normal/*" = 0']
     for part in sheet.layout:
