@@ -134,7 +134,7 @@ def _rows_of_one_width(lines: Sequence[str], delimiter: str) -> int:
     widths = Counter(len(r) for r in (split_line(line, delimiter) for line in lines) if len(r) > 1 and is_row(r))
     return max(widths.values(), default=0)
 
-
+# %% ../../nbs/data/06_dialect.ipynb #first-row-def
 def _first_row(rows: Sequence[Sequence[str]]) -> int | None:
     "Where the numbers begin."
     filled = [i for i, row in enumerate(rows) if any(row)]

@@ -112,7 +112,7 @@ def _parse_numbers(
             return _gather(found.to_batches(), len(found), layout)
         return _gather(pa.csv.open_csv(stream, **how), _count_lines(path), layout)
 
-
+# %% ../../nbs/data/11_readers.ipynb #how-def
 def _how(
     layout: Layout, types: dict, threads: bool, *, quote: str | bool, missing: Sequence[str], decimal: str
 ) -> dict:
@@ -838,7 +838,7 @@ def name_of(
     last = path.name if len(group) == 1 else f"{_CHANNEL_FILE.fullmatch(stem_of(path.name))[1]}{path.suffix}"
     return "_".join((*parts[:-1], last))
 
-
+# %% ../../nbs/data/11_readers.ipynb #walk-def
 def _walk(folder: Path) -> list[Path]:
     "The files of a folder and its sub-folders, but hidden ones and folders that the lab wrote."
     found = []
