@@ -21,11 +21,14 @@ ROWS = 3000
 
 
 def _csv(path, *, n=ROWS, header="TIME,CH1,CH2", seed=0, change=lambda lines: lines, fs=1000):
-    generator = np.random.default_rng(seed)
-    width = header.count(",")
-    x = generator.normal(size=(n, width))
-    lines = [header] + [",".join([f"{i / fs:.6f}", *(f"{v:.4f}" for v in x[i])]) for i in range(n)]
-    path.write_text("\n".join(change(lines)) + "\n")
+    "Noise, as a CSV file."
+    x = np.random.default_rng(seed).normal(size=(n, header.count(",")))
+    path.write_text("\n".join(change(_lines(x, header, fs))) + "\n")
+
+
+def _lines(x, header, fs):
+    "A table (time, channel) as lines of text."
+    return [header] + [",".join([f"{i / fs:.6f}", *(f"{v:.4f}" for v in row)]) for i, row in enumerate(x)]
 
 
 @pytest.fixture
@@ -311,8 +314,7 @@ def _motor(path, *, seconds=0.6, seed=0, amplitude=1.0, change=lambda x: x, fs=2
     turn = 2 * np.pi * 50 * np.arange(round(fs * seconds)) / fs
     x = amplitude * np.stack([np.sin(turn - 2 * np.pi * k / 3) for k in range(3)])
     x = change(x + 0.01 * generator.normal(size=x.shape))
-    lines = ["TIME,CH1,CH2,CH3"] + [f"{i / fs:.6f}," + ",".join(f"{v:.4f}" for v in x[:, i]) for i in range(x.shape[1])]
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(_lines(x.T, "TIME,CH1,CH2,CH3", fs)) + "\n")
 
 
 @pytest.fixture

@@ -305,6 +305,14 @@ def test_a_sheet_names_columns_and_wins(tmp_path):
     assert recording.roles == ("current 2", "current 3", "current 1") and recording.units == ("A",) * 3
 
 
+def test_a_sheet_tells_signs_and_encoding_that_nothing_shows(tmp_path):
+    text = "t;전류\n" + "".join(f"{t:.4f};1'{i % 7}00,5\n".replace(".", ",") for i, t in enumerate(T))
+    written(tmp_path, text.encode("cp949"), "0_a.csv")
+    written(tmp_path, "[[layout]]\ndecimal = ','\nthousands = \"'\"\nencoding = 'cp949'\n", SHEET)
+    (recording,) = read_folder(tmp_path)
+    assert recording.channels == ("전류",) and np.array_equal(recording.signal[0], 1000.5 + 100 * (np.arange(N) % 7))
+
+
 def test_inspect_shows_and_writes_what_prepare_then_obeys(tmp_path, capsys):
     raw = tmp_path / "raw"
     raw.mkdir()
@@ -328,7 +336,7 @@ def test_inspect_shows_and_writes_what_prepare_then_obeys(tmp_path, capsys):
 
 
 WRONG = {  # files of a folder; words of the one line
-    "a word": ({"0_a.csv": "t,a\n0,1\n1,x\n"}, ["0_a.csv", "row 3: a is 'x'", "timemoe-lab inspect 0_a.csv"]),
+    "a word": ({"0_a.csv": "t,a\n0,1\n1,x\n"}, ["0_a.csv", "row 3: a is 'x'", "timemoe-lab inspect /", "/raw/0_a.csv"]),
     "parts of a list": ({"0_a.csv": "part,maker\nscope,Acme\n"}, ["no line of numbers", "timemoe-lab inspect"]),
     "a stray quote": ({"0_a.csv": "t,a\n" + "0,1\n" * 40 + '1,"2\n' + "2,3\n" * 40}, ["0_a.csv", "row 42", "quote"]),
     "half a gzip": ({"0_a.csv.gz": gzip.compress(b"t,a\n" + b"0,1\n" * 9000)[:-30]}, ["not a whole gzip file"]),

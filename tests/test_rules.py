@@ -523,20 +523,6 @@ def run_command(line, folder):
     return subprocess.run(run, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=900)
 
 
-@pytest.fixture(scope="module")
-def playground(tmp_path_factory):
-    "An empty folder in which the repository's data can be read and the README's commands follow each other."
-    folder = tmp_path_factory.mktemp("readme")
-    (folder / "data").symlink_to(ROOT / "data")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def names():
-    "What the Python blocks of the README have defined so far."
-    return {"__name__": "readme"}
-
-
 def test_readme_is_there():
     assert first_word("make")
 
@@ -546,16 +532,16 @@ def test_make_target_of_the_readme_exists(line):
     assert not missing_targets(line, (ROOT / "Makefile").read_text())
 
 
-@pytest.mark.parametrize("line", first_word("timemoe-lab"))
-def test_command_of_the_readme_runs(line, playground):
-    run = run_command(line, playground)
-    assert run.returncode == 0, run.stderr[-2000:]
-
-
-@pytest.mark.parametrize("block", blocks(readme(), "python"))
-def test_python_of_the_readme_runs(block, playground, names, monkeypatch):
-    monkeypatch.chdir(playground)
-    exec(compile(block, "README.md", "exec"), names)
+def test_commands_and_python_of_the_readme_run_in_their_order(tmp_path, monkeypatch):
+    "One test, since each builds on those before it."
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    for line in first_word("timemoe-lab"):
+        run = run_command(line, tmp_path)
+        assert run.returncode == 0, f"{line}: {run.stderr[-2000:]}"
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "readme"}
+    for block in blocks(readme(), "python"):
+        exec(compile(block, "README.md", "exec"), names)
 
 
 def test_commands_are_read_from_bash_blocks_only():

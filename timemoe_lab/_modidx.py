@@ -716,6 +716,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'timemoe_lab/data/layout.py'),
                                          'timemoe_lab.data.layout.Told': ('data/layout.html#told', 'timemoe_lab/data/layout.py'),
                                          'timemoe_lab.data.layout._files': ('data/layout.html#_files', 'timemoe_lab/data/layout.py'),
+                                         'timemoe_lab.data.layout._is_encoding': ( 'data/layout.html#_is_encoding',
+                                                                                   'timemoe_lab/data/layout.py'),
                                          'timemoe_lab.data.layout._made': ('data/layout.html#_made', 'timemoe_lab/data/layout.py'),
                                          'timemoe_lab.data.layout._quoted': ('data/layout.html#_quoted', 'timemoe_lab/data/layout.py'),
                                          'timemoe_lab.data.layout._recut': ('data/layout.html#_recut', 'timemoe_lab/data/layout.py'),

@@ -11,10 +11,11 @@ import codecs
 import csv
 import gzip
 import re
+import shlex
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +23,7 @@ import numpy as np
 
 # %% ../../nbs/data/06_dialect.ipynb #own-imports
 from timemoe_lab.data.cells import (
+    NOTATIONS,
     SECONDS,
     USUAL,
     Numerals,
@@ -62,17 +64,17 @@ def encoding_of(
     return "latin-1"
 
 
-def _head(path: Path, size: int) -> tuple[list[str], str, bool]:
+def _head(path: Path, size: int, encoding: str | None) -> tuple[list[str], str, bool]:
     "The whole lines in the first bytes of a file, its encoding, and whether that is all of it."
     try:
         with open_text(path) as file:
             raw = file.read(size)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path}: not a whole gzip file ({error}); copy it again") from None
-    encoding = encoding_of(raw)
+    encoding = encoding or encoding_of(raw)
     if encoding is None:
         raise InputError(f"{path}: not text (it holds zero bytes); copy it again, or name it after its format")
-    text = codecs.getincrementaldecoder(encoding)().decode(raw)
+    text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(raw)
     whole = len(raw) < size
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return (lines if whole else lines[:-1]), encoding, whole
@@ -88,14 +90,6 @@ def split_line(
     return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
 
 # %% ../../nbs/data/06_dialect.ipynb #rows-def
-_READINGS = (
-    Numerals("."),
-    Numerals(","),
-    Numerals(".", ","),
-    Numerals(",", "."),
-    Numerals(".", " "),
-    Numerals(".", "'"),
-)
 _DELIMITERS = (";", "\t", ",", "|", " ")
 _SAMPLE = 128  # rows of numbers that a layout is decided on
 
@@ -104,7 +98,7 @@ def is_number(
     text: str,  # a cell
 ) -> bool:
     "Whether a cell is a number in some notation, or marks a missing one."
-    return USUAL.fullmatch(text) is not None or any(n.number(text) is not None for n in _READINGS)
+    return USUAL.fullmatch(text) is not None or any(n.number(text) is not None for n in NOTATIONS)
 
 
 def is_row(
@@ -300,7 +294,6 @@ class Layout:
     fs: float | None = None  # Hz, where the metadata say so
     fs_why: str = ""  # which line says it
     announced: int | None = None  # rows that the metadata speak of
-    notes: tuple[str, ...] = ()  # what was taken for granted
 
     def of(
         self,
@@ -359,17 +352,17 @@ class _Table:
     rows: list[list[str]]  # above the numbers, or the whole head
     sample: list[list[str]]  # rows of numbers
     skip: int  # lines before the numbers
-    notes: list[str] = field(default_factory=list)
 
 
 def find_layout(
     path: Path,  # text file, .gz or not
     *,
+    encoding: str | None = None,  # of the text; None: as its bytes look
     headed: bool = True,  # whether a heading without a row of numbers below it will do
 ) -> Layout:
     "The layout of a text file of numbers."
     for size in (1 << 16, 1 << 24):  # bytes in which the numbers have to begin
-        lines, encoding, whole = _head(path, size)
+        lines, used, whole = _head(path, size, encoding)
         if not any(line.strip(" \t,;") for line in lines) and whole:
             raise InputError(f"{path}: the file is empty; record or copy it again")
         delimiter = _delimiter(lines)
@@ -378,7 +371,7 @@ def find_layout(
             rows += [split_line(line, delimiter) for line in lines[_SAMPLE:]]
         dialect = next((d for d in DIALECTS if re.search(d.sign, "\n".join(lines[:60]), re.MULTILINE)), None)
         if dialect and dialect.beside:
-            return _beside(rows, delimiter, encoding, dialect)
+            return _beside(rows, delimiter, used, dialect)
         first = _first_row(rows)
         if whole or first is not None:
             break
@@ -387,11 +380,11 @@ def find_layout(
     if first is None:
         raise InputError(
             f"{path}: no line of numbers in {len(rows)}; expected numbers with ',', ';', tabs or blanks between them; "
-            f"see how it is read: timemoe-lab inspect {path.name}"
+            f"see how it is read: timemoe-lab inspect {shlex.quote(str(path))}"
         )
     above = [_uncommented(row) for row in rows[:first]]
     sample = [row for row in (split_line(line, delimiter) for line in lines[first : first + _SAMPLE]) if any(row)]
-    layout = _describe(_Table(above, sample, first), delimiter, encoding)
+    layout = _describe(_Table(above, sample, first), delimiter, used)
     return replace(layout, dialect=dialect.name if dialect else "")
 
 

@@ -725,7 +725,7 @@ def prepare_folder(
     raw = Path(raw)
     out = Path(out)
     sources = _sources(raw, fs, healthy_head, swap_phases)
-    pole_pairs = pole_pairs or next((s.sheet.pole_pairs for s in sources if isinstance(s, FileSource)), None)
+    pole_pairs = pole_pairs or read_sheet(raw).pole_pairs
     if files is not None:
         sources = [s for s in sources if Path(s.name).name in files]
     workers = _count_workers([s.path for s in sources if isinstance(s, FileSource)] or [raw], workers)

@@ -6,6 +6,7 @@
 __all__ = ['SHEET', 'NOT_CHANNELS', 'ROLES', 'Told', 'Files', 'Sheet', 'read_sheet', 'lay_out', 'name_columns', 'write_sheet']
 
 # %% ../../nbs/data/08_layout.ipynb #imports
+import codecs
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 
 # %% ../../nbs/data/08_layout.ipynb #own-imports
 from .cells import Numerals
-from .dialect import Column, Layout, find_layout, open_text, encoding_of, split_line
+from .dialect import Column, Layout, find_layout, open_text, split_line
 from ..files import InputError, atomic_path
 
 # %% ../../nbs/data/08_layout.ipynb #sheet-def
@@ -111,11 +112,21 @@ def _files(path: Path, said: dict) -> Files:
             raise InputError(
                 f"{path}: column {column.column!r} has the role {column.role!r}; expected one of {expected}"
             )
+    if said.get("thousands") and said["thousands"] == said.get("decimal", "."):
+        raise InputError(f"{path}: decimal and thousands are both {said['thousands']!r}; tell them apart")
     given = [c.role for c in told if c.role in ROLES and c.role != "other"]
     twice = next((role for role in given if given.count(role) > 1), None)
     if twice:
         raise InputError(f"{path}: two columns have the role {twice!r}; give it to one")
     return Files(**_made(path, Files, said), columns=told)
+
+# %% ../../nbs/data/08_layout.ipynb #made-def
+def _is_encoding(text: object) -> bool:
+    "Whether Python knows the encoding."
+    try:
+        return isinstance(text, str) and codecs.lookup(text) is not None
+    except LookupError:
+        return False
 
 
 _KINDS = {  # of values in the file: what they must be, and in words
@@ -123,6 +134,7 @@ _KINDS = {  # of values in the file: what they must be, and in words
     "resample": (lambda v: type(v) is bool, "true or false"),
     "pole_pairs": (lambda v: type(v) is int and 1 <= v <= 64, "a whole number from 1"),
     "skip": (lambda v: type(v) is int and v >= 0, "a number of lines"),
+    "encoding": (_is_encoding, "the name of an encoding, such as utf8 or cp949"),
     "delimiter": (lambda v: isinstance(v, str) and len(v) == 1, "one sign"),
     "decimal": (lambda v: v in (".", ","), '"." or ","'),
     "thousands": (lambda v: v in ("", ",", ".", " ", "'"), '"", ",", ".", " " or "\'"'),
@@ -154,19 +166,18 @@ def lay_out(
 ) -> Layout:
     "The layout of a text file, as found and as told."
     try:
-        layout = find_layout(path)
+        layout = find_layout(path, encoding=told.encoding)
     except InputError:
         if told.skip is None or not told.columns:
             raise
-        layout = Layout(0, told.delimiter or ",", ())
+        layout = Layout(0, told.delimiter or ",", (), encoding=told.encoding or "utf8")
     if told.skip is not None or told.delimiter is not None:
         layout = _recut(path, layout, told)
     numerals = Numerals(
         layout.numerals.decimal if told.decimal is None else told.decimal,
         layout.numerals.thousands if told.thousands is None else told.thousands,
     )
-    layout = replace(layout, numerals=numerals, encoding=told.encoding or layout.encoding)
-    return replace(layout, columns=name_columns(layout.columns, told.columns, where=path))
+    return replace(layout, numerals=numerals, columns=name_columns(layout.columns, told.columns, where=path))
 
 
 def _recut(path: Path, layout: Layout, told: Files) -> Layout:
@@ -175,7 +186,7 @@ def _recut(path: Path, layout: Layout, told: Files) -> Layout:
     delimiter = layout.delimiter if told.delimiter is None else told.delimiter
     with open_text(path) as file:
         raw = file.read(1 << 20)
-    lines = raw.decode(encoding_of(raw) or "latin-1", errors="replace").splitlines()
+    lines = raw.decode(layout.encoding, errors="replace").splitlines()
     if skip >= len(lines):
         raise InputError(
             f"{path}: skip = {skip} in {SHEET}, and the file's first part has {len(lines)} lines; skip fewer"

@@ -13,6 +13,7 @@ import gzip
 import io
 import os
 import re
+import shlex
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -278,7 +279,7 @@ def _read_text(path: Path, told: Files, threads: bool) -> Columns:
 
 def _ask(path: Path) -> str:
     "What to do when a layout is in doubt."
-    return f"see how it is read: timemoe-lab inspect {path.name}"
+    return f"see how it is read: timemoe-lab inspect {shlex.quote(str(path))}"
 
 
 def _checked(path: Path, layout: Layout) -> Layout:
