@@ -447,9 +447,7 @@ def test_a_recording_depends_on_seed_and_serial_only(no_ramp):
 
 
 def test_two_specimens_are_two_motors():
-    one, same, other = (
-        plant([Job(0, 60, 0, i)], motor=Motor(specimen=s)) for i, s in ((0, 0), (1, 0), (0, 1))
-    )
+    one, same, other = (plant([Job(0, 60, 0, i)], motor=Motor(specimen=s)) for i, s in ((0, 0), (1, 0), (0, 1)))
     minus = [numbers.share[0, 1, 0] for numbers in (one, same, other)]  # the supply's negative sequence
     assert abs(minus[0] - minus[1]) < 0.004 < abs(minus[0] - minus[2])
     assert one.torque == other.torque and one.stator_ohm == other.stator_ohm

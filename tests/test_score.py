@@ -9,12 +9,14 @@ import torch
 from timemoe_lab.config import ScoreConfig, tiny
 from timemoe_lab.data.prepare import Frame, Scale, normalise
 from timemoe_lab.data.recording import Recording
+from timemoe_lab.detect.conditions import Seen
 from timemoe_lab.detect.reading import gather, learn_space, read_series
 from timemoe_lab.detect.score import (
     distances,
     fit_profile,
     load_profile,
     pack_profile,
+    pooling_of,
     score_recording,
     to_samples,
 )
@@ -55,16 +57,26 @@ def evidence(model, space):
 
 
 def fit(trained, kept, space, **score):
-    return fit_profile(trained, kept, space=space, fs=FS, config=replace(CONFIG.score, **score))
+    seen = Seen(np.array([e.signature.condition[:2] for e in [*trained, *kept] if e.signature]).reshape(-1, 2))
+    return fit_profile(trained, kept, space=space, seen=seen, fs=FS, config=replace(CONFIG.score, **score))
+
+
+def apart(evidence, profile, without=None):
+    "The distances of a recording from the parts of a profile, or from those of `without`."
+    how = pooling_of(profile, evidence, fs=FS, config=CONFIG.score)
+    return distances(evidence, (without or profile).normals, how=how)
 
 
 def test_a_recording_left_out_is_one_that_was_never_there(evidence, space):
     fitted = fit(evidence[:8], evidence[8:], space)
     assert len(fitted.outside) == 12 and "left out" in fitted.split
-    without = fit(evidence[:3] + evidence[4:8], evidence[8:], space).profile.normals
-    assert without.keys() == fitted.profile.normals.keys() > {"gradient", "virtual", "physics", "joint"}
-    for part, found in distances(evidence[3], without).items():
-        assert np.allclose(found, fitted.outside[3][1][part], rtol=1e-3, equal_nan=True), part
+    without = fit(evidence[:3] + evidence[4:8], evidence[8:], space).profile
+    parts = {"gradient", "virtual", "physics", "joint", "statistics", "level"}
+    assert without.normals.keys() == fitted.profile.normals.keys() > parts
+    for part, found in apart(evidence[3], fitted.profile, without).items():
+        if part not in ("memory", "statistics"):  # a bank of fewer recordings keeps other windows of each
+            assert np.allclose(found, fitted.outside[3].distance[part], rtol=1e-3, equal_nan=True), part
+    assert (fitted.outside[3].distance["memory"] > 1.5 * apart(evidence[3], fitted.profile)["memory"]).mean() > 0.9
 
 
 def test_enough_calibration_recordings_stay_out_of_the_profile(evidence, space):
@@ -72,15 +84,20 @@ def test_enough_calibration_recordings_stay_out_of_the_profile(evidence, space):
     fitted = fit(evidence[:8], evidence[8:], space, risk=0.25)
     assert fitted.split == "calibration" and len(fitted.outside) == 4
     alone = fit(evidence[:8], evidence[9:], space, risk=0.25)
-    assert pack_profile(replace(alone.profile, levels={})) == pack_profile(replace(fitted.profile, levels={}))
+    bare = [
+        replace(p, levels={}, tails={}, weight={}, seen=alone.profile.seen) for p in (alone.profile, fitted.profile)
+    ]
+    assert pack_profile(bare[0]) == pack_profile(bare[1])
     normal = fitted.profile.normals["latent"]
     n_windows = sum(e.parts["latent"].shape[1] for e in evidence[:8])
     assert normal.product[0, 0, 0] == n_windows
 
 
-def test_what_recordings_have_in_common_needs_ten_of_them(evidence, space):
-    assert "physics" in fit(evidence[:6], evidence[6:10], space).profile.normals
-    assert "physics" not in fit(evidence[:6], evidence[6:9], space).profile.normals
+def test_what_recordings_have_in_common_counts_more_the_more_there_are(evidence, space):
+    weights = [
+        fit(evidence[: n - 2], evidence[n - 2 : n], space).profile.weight.get("physics", 0) for n in (3, 4, 7, 10, 12)
+    ]
+    assert weights[0] == 0 < weights[1] < weights[2] < weights[3] == weights[4] == 1
 
 
 def test_a_profile_survives_its_file(evidence, space, tmp_path):
@@ -89,8 +106,9 @@ def test_a_profile_survives_its_file(evidence, space, tmp_path):
     again = load_profile(tmp_path / "p")
     assert pack_profile(again) == pack_profile(profile)
     assert again.levels == profile.levels and again.normals.keys() == profile.normals.keys() > {"physics"}
-    for part, found in distances(evidence[2], again.normals).items():
-        assert np.array_equal(found, distances(evidence[2], profile.normals)[part], equal_nan=True), part
+    assert again.weight == profile.weight and again.tails.keys() == profile.tails.keys()
+    for part, found in apart(evidence[2], again).items():
+        assert np.array_equal(found, apart(evidence[2], profile)[part], equal_nan=True), part
     with pytest.raises(InputError, match="no such file"):
         load_profile(tmp_path / "gone")
 
@@ -103,20 +121,21 @@ def test_each_part_can_be_read_alone_and_taken_out(model, evidence, space):
     for part in ("gradient", "virtual", "joint"):
         config = replace(CONFIG, score=replace(CONFIG.score, parts=(part,)))
         alone = score_recording(model, profile, fault, config=config, **how)
-        assert np.array_equal(alone["lab"].score, rows[part].score)
-    squares = np.mean([rows[p].score.astype(float) ** 2 for p in ("gradient", "virtual")], axis=0)
-    assert np.all(rows["lab"].score >= np.sqrt(squares) * (1 - 1e-5))  # of windows first, then the smallest of them
-    whole = np.mean(
-        [(np.quantile(rows["lab"].score, 0.9) / profile.levels["points"]) ** 2, rows["physics"].recording_score ** 2]
-    )
-    assert rows["lab"].recording_score == pytest.approx(np.sqrt(whole), rel=1e-4)
+        order = np.argsort(rows[part].score)
+        assert (np.diff(alone["lab"].score[order]) >= -1e-6).all(), part  # the same order: evidence of that part alone
+    said = [profile.tails[p].evidence(rows[p].score * profile.levels[p]) for p in ("memory", "statistics", "virtual")]
+    local = np.average(said, axis=0, weights=[profile.weight[p] for p in ("memory", "statistics", "virtual")])
+    assert np.corrcoef(local, rows["lab"].score)[0, 1] > 0.9
+    points = profile.tails["points"].evidence(np.quantile(rows["lab"].score.astype(float), 0.9))
+    whole = profile.tails["physics"].evidence(rows["physics"].recording_score * profile.levels["physics"])
+    assert rows["lab"].recording_score == pytest.approx(max(points, whole), rel=1e-3)
     healthy = score_recording(model, profile, motor(51), config=CONFIG, **how)
     assert rows["virtual"].recording_score > 3 * healthy["virtual"].recording_score
     assert rows["physics"].recording_score > 3 * healthy["physics"].recording_score
 
 
 def test_only_known_parts_can_be_joined():
-    for parts in (("gradient", "magic"), ("physics",)):
+    for parts in (("gradient", "magic"), ("physics",), ("physics", "level")):
         with pytest.raises(UsageError, match="parts="):
             ScoreConfig(parts=parts)
 
@@ -133,8 +152,8 @@ def test_the_operating_condition_is_taken_out(model, space):
     further = gather(model, motor(99, amplitude=2.0, hz=40.0), frame=FRAME, config=CONFIG, space=space)
     strange = further.signature.condition * np.array([1.5] + [1.0] * (len(further.signature.condition) - 1))
     strange = replace(further, signature=replace(further.signature, condition=strange))  # the same, said to be at 60 Hz
-    right, wrong = (np.nanmedian(distances(e, profile.normals)["gradient"].mean(axis=0)) for e in (further, strange))
-    levels = [distances(e, profile.normals)["gradient"].mean(axis=0) for e in seen]
+    right, wrong = (np.nanmedian(apart(e, profile)["gradient"].mean(axis=0)) for e in (further, strange))
+    levels = [apart(e, profile)["gradient"].mean(axis=0) for e in seen]
     assert right < np.nanquantile(np.concatenate(levels), 0.99) < wrong
 
 
@@ -148,7 +167,8 @@ def test_channels_that_are_no_motor_are_joined(model):
     assert not {"virtual", "physics"} & fit(seen[:3], seen[3:], space).profile.normals.keys()
     profile = fit(seen[:3], seen[3:], space).profile
     rows = score_recording(model, profile, recordings[0], frame=frame, config=config)
-    assert np.array_equal(rows["lab"].score, rows["joint"].score)
+    assert profile.weight == {"memory": 1.0, "statistics": 1.0, "joint": 1.0}
+    assert np.isfinite(rows["lab"].score).all() and np.isfinite(rows["lab"].recording_score)
 
 
 def test_numbers_do_not_depend_on_the_batch_or_on_other_channels(model, space):

@@ -61,9 +61,7 @@ def folder(tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
     for i, n in enumerate((700, BLOCK + 9, 600, 650, BLOCK)):
-        write_file(
-            raw / f"0_{i}.csv", n, seed=i, gap=GAPS.get(i, ()), channels=("CH2", "CH1")[:: -1 if i - 3 else 1]
-        )
+        write_file(raw / f"0_{i}.csv", n, seed=i, gap=GAPS.get(i, ()), channels=("CH2", "CH1")[:: -1 if i - 3 else 1])
     write_file(raw / "1_5.csv", seed=5)
     return raw
 

@@ -178,7 +178,10 @@ PARTS = (
     "routing",
     "joint",
     "virtual",
+    "memory",
+    "statistics",
     "physics",
+    "level",
 )  # of the lab's score, see detect.score
 
 
@@ -193,9 +196,11 @@ class ScoreConfig:
     distance: str = "euclidean"  # L2 to the mean normal vector: "euclidean" or "cosine"
     window_s: float = 0.128  # s; span over which hidden states and errors are pooled
     hop_s: float = 0.016  # s; step of the pooling span, at most window_s
-    parts: tuple[str, ...] = ()  # that the lab's score joins, see detect.score; none: what suits the channels
+    parts: tuple[str, ...] = ()  # that the lab's score joins, see detect.score; none: the core, a vote and physics
+    bank_mb: float = 20.0  # megabytes of healthy windows that each memory of a profile keeps, at most
     level: float = 0.99  # quantile of a healthy recording's scores that its threshold has to reach
     risk: float = 0.05  # share of healthy recordings that may raise an alarm
+    alarms_per_day: float = 1.0  # false ones, of an event's rule, at most; kept where healthy time can show it
     recording_quantile: float = 0.9  # a recording's score is this quantile of its samples' scores
     f_beta: float = 0.5  # below 1 weighs precision more (SPEC 21)
     edge_s: float = 0.05  # s; samples this near to the edge of a fault are not evaluated
@@ -210,11 +215,14 @@ class ScoreConfig:
             0 < self.hop_s <= self.window_s,
             f"hop_s={self.hop_s}: expected more than 0 and at most window_s={self.window_s}",
         )
-        known = set(self.parts) <= set(PARTS) and set(self.parts) != {"physics"}
-        require(known, f"parts={self.parts}: expected some of {', '.join(PARTS)}, physics not alone")
+        known = set(self.parts) <= set(PARTS) and (not self.parts or not set(self.parts) <= {"physics", "level"})
+        require(known, f"parts={self.parts}: expected some of {', '.join(PARTS)}, physics and level not alone")
+        require(self.bank_mb > 0, f"bank_mb={self.bank_mb}: expected more than 0 MB")
         for name in ("level", "risk", "recording_quantile"):
             require(0 < getattr(self, name) < 1, f"{name}={getattr(self, name)}: expected a number between 0 and 1")
         require(self.f_beta > 0, f"f_beta={self.f_beta}: expected more than 0")
+        per_day = self.alarms_per_day
+        require(0 < per_day < math.inf, f"alarms_per_day={per_day}: expected a number above 0, such as 0.1")
         require(self.edge_s >= 0, f"edge_s={self.edge_s}: expected 0 s or more")
 
 # %% ../nbs/01_config.ipynb #space-def

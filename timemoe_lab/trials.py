@@ -151,7 +151,7 @@ def trials(
         return [whole, Trial("itsc, 128 samples, alone", read, alone, (128, 16))]
     if name == "skab":
         short = replace(config, data=replace(config.data, context=128, stride=32))
-        return [Trial("skab", lambda: loud(in_parts(read_folder(data, healthy_head=400))), short, (60, 4))]
+        return [Trial("skab", lambda: loud(in_parts(read_folder(data, healthy_head=400, fs=1.0))), short, (60, 4))]
     if name == "ufc":
         if noise or channels == "voltages":
             raise UsageError("bench detect ufc: its files are read as they are, without --noise, and hold no voltages")
@@ -172,11 +172,15 @@ def _n_series(path: Path) -> int:
 
 def _series_trial(path: Path, number: int, name: str, config: Config, loud: Callable) -> Trial:
     "A run on one series of ucr or nab."
-    how = {"fs": 1.0} if name == "ucr" else {"healthy_head": 600}
 
     def read() -> Iterable[Recording]:
-        found = list(labelled(path, {}, fs=how.get("fs"), healthy_head=how.get("healthy_head")))
-        return loud(in_parts(found[2 * number : 2 * number + 2]))
+        if name == "ucr":
+            found = list(labelled(path, {}, fs=1.0))[2 * number : 2 * number + 2]
+        else:
+            whole = next(iter(labelled(path, {}, fs=1.0)))  # times that are missing are no samples of the series
+            head = min([600, *(start for start, _ in whole.faults)])
+            found = list(labelled(path, {}, fs=1.0, healthy_head=head))
+        return loud(in_parts(found))
 
     size = min(config.data.context, 256 if name == "ucr" else 128)
     small = replace(config, data=replace(config.data, context=size, stride=size // 2))

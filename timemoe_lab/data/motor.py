@@ -12,8 +12,10 @@ __all__ = ['FAULTS', 'PHASES', 'ORDERS', 'RAMP_S', 'MAX_STEP_S', 'BLOCK', 'TRACE
 # %% ../../nbs/data/14_motor.ipynb #imports
 import csv
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ import pyarrow.parquet
 # %% ../../nbs/data/14_motor.ipynb #own-imports
 from .phases import park, phase_channels
 from .recording import Recording
-from .signature import look, supply_line
+from .signature import look, side_channels, supply_line
 from ..files import SCHEMA, UsageError, atomic_path
 
 # %% ../../nbs/data/14_motor.ipynb #motor-def
@@ -883,28 +885,49 @@ def with_fault(
     class_id: int,  # 1-6
     *,
     mask: tuple[str, ...] = (),  # channels that take no part
+    part: tuple[int, int] | None = None,  # samples, [start, end), where the fault is; None: the middle third
 ) -> Recording | None:  # None: no three currents, or no supply frequency that the simulator knows
-    "The recording with a simulated fault in the middle third of its currents."
-    phases = phase_channels(recording.channels, recording.roles, units=recording.units)
+    "The recording with a simulated fault in its currents and its flux coil."
+    how = {"roles": recording.roles, "units": recording.units}
+    phases = phase_channels(recording.channels, **how)
     sight = look(recording, mask=mask)
     hz = None if sight is None else supply_line(sight)
     if hz is None or not 10 <= hz <= 100:
         return None
-    fs = recording.fs
-    n = recording.n_samples // 3
-    part = slice(n, 2 * n)
-    jobs = [Job(c, hz, 50.0, 0) for c in (0, class_id)]
-    healthy, faulty = (r.signal[:3] for r in simulate(jobs, fs=fs, seconds=(n + 1) / fs + 1 / hz, **quiet()))
-    turn = np.exp(-2j * np.pi * hz * np.arange(n) / fs)
-    own = park(np.nan_to_num(recording.signal[list(phases), part]))
+    start, end = part or (recording.n_samples // 3, 2 * (recording.n_samples // 3))
+    n = end - start
+    healthy, change = _fault_of(class_id, hz, recording.fs, n)
+    turn = np.exp(-2j * np.pi * hz * np.arange(n) / recording.fs)
+    own = park(np.nan_to_num(recording.signal[list(phases), start:end]))
     forward = (own * turn).mean()
     backward = (own * turn.conj()).mean()
-    theirs = (park(healthy[:, :n]) * turn).mean()
+    theirs = (park(healthy[:3, :n]) * turn).mean()
     mine = forward
     if abs(forward) < abs(backward):  # clamps may be swapped
         phases = (phases[0], phases[2], phases[1])
         mine = backward.conj()
-    late = round(np.angle(mine / theirs) % (2 * np.pi) / (2 * np.pi * hz) * fs)
+    late = round(np.angle(mine / theirs) % (2 * np.pi) / (2 * np.pi * hz) * recording.fs)
     signal = recording.signal.copy()
-    signal[list(phases), part] += (faulty - healthy)[:, late : late + n] * abs(mine / theirs)
-    return replace(recording, signal=signal, class_id=class_id, faults=((n, 2 * n),))
+    signal[list(phases), start:end] += change[:3, late : late + n] * abs(mine / theirs)
+    flux, _ = side_channels(recording.channels, **how)
+    if flux is not None and recording.channels[flux] not in mask and len(change) > 3:
+        coil = np.nanstd(recording.signal[flux, start:end]) / max(healthy[3].std(), 1e-12)
+        signal[flux, start:end] += change[3, late : late + n] * np.nan_to_num(coil)
+    return replace(recording, signal=signal, class_id=class_id, faults=((start, end),))
+
+
+def _fault_of(class_id: int, hz: float, fs: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+    "Healthy currents and flux (4, time) of n samples and a period more, and what a fault changes in them."
+    near = max(round(hz), 1)  # Hz; the time axis is stretched from there, so that recordings share what is simulated
+    at = np.arange(n + math.ceil(fs / hz) + 1) * hz / near
+    healthy, change = _simulated_fault(class_id, near, fs, 256 * math.ceil((at[-1] + 2) / 256))
+    stretched = [np.stack([np.interp(at, np.arange(len(row)), row) for row in x]) for x in (healthy, change)]
+    return stretched[0], stretched[1]
+
+
+@lru_cache(maxsize=32)
+def _simulated_fault(class_id: int, hz: int, fs: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+    "n samples of a healthy motor, and what a fault changes in them."
+    jobs = [Job(c, hz, 50.0, 0) for c in (0, class_id)]
+    healthy, faulty = (r.signal for r in simulate(jobs, fs=fs, seconds=n / fs, **quiet()))
+    return healthy, faulty - healthy

@@ -45,7 +45,7 @@ from timemoe_lab.detect.evaluation import (
     Row,
     Verdict,
 )
-from .score import MOTOR_PARTS, Scores
+from .score import Scores
 from .scorer import RecordingScore, Scorer, calibrate, save_facts, save_scores, save_summary
 from timemoe_lab.detect.threshold import (
     Points,
@@ -523,7 +523,7 @@ def verdicts(
     "How far the row in force is above the rows without training, its own parts that use no model among them."
     config = detectors.scorer.run.config.score
     measured = {r.name: r for r in rows}
-    own = [part for part in ("virtual", "physics") if part in (config.parts or MOTOR_PARTS)]
+    own = [part for part in ("virtual", "physics", "memory", "statistics") if part in detectors.scorer.weight]
     names = [r for r in (mode, *own, NO_MODEL, BASELINE, UNTRAINED) if r in measured]
     draws = {r: resampled_row(r, tested, detectors.thresholds[r], config.f_beta) for r in names}
     found = []

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHARE', 'SAMPLE', 'OVERLAP', 'LEADS', 'N_BANDS', 'TINY', 'Space', 'learn_space', 'Reading', 'Grid', 'window_grid',
            'read_series', 'latent_distance', 'cells', 'spans', 'band_energy', 'window_parts', 'sequence_part',
-           'Evidence', 'pooling', 'gather']
+           'statistics', 'Evidence', 'pooling', 'gather']
 
 # %% ../../nbs/detect/50_reading.ipynb #imports
 from collections.abc import Sequence
@@ -32,6 +32,8 @@ from timemoe_lab.data.prepare import (
 )
 from ..data.recording import Recording
 from ..data.signature import Signature, read_signature
+from .conditions import Seen, in_step, load_gain
+from .memory import cut_windows, side_by_side
 from ..files import InputError
 from ..model.timemoe import TimeMoE, read_windows
 
@@ -373,6 +375,24 @@ def sequence_part(
     part[:, weight < 0.5 * min(hop * width, n)] = np.nan
     return part.astype(np.float32)
 
+# %% ../../nbs/detect/50_reading.ipynb #statistics-def
+def statistics(
+    windows: np.ndarray,  # (series, window, size)
+) -> np.ndarray:  # (series, window, 7)
+    "Mean, deviation, skewness, kurtosis, crest factor, range and zero crossings of each window."
+    mean = windows.mean(axis=-1)
+    centred = windows - mean[..., None]
+    power = (centred**2).mean(axis=-1)
+    deviation = np.sqrt(power)
+    even = np.maximum(deviation, 1e-9)
+    rms = np.sqrt((windows**2).mean(axis=-1))
+    high = np.abs(windows).max(axis=-1)
+    turns = (np.diff(centred > 0, axis=-1) != 0).sum(axis=-1)
+    third = (centred**3).mean(axis=-1) / even**3
+    fourth = np.where(power > 0, (centred**4).mean(axis=-1) / even**4 - 3, 0)
+    found = [mean, deviation, third, fourth, high / (rms + 1e-9), np.ptp(windows, axis=-1), turns + 0 * mean]
+    return np.stack(found, axis=-1)
+
 # %% ../../nbs/detect/50_reading.ipynb #evidence-def
 @dataclass(frozen=True)
 class Evidence:
@@ -388,11 +408,16 @@ class Evidence:
     factor: int  # raw samples for one sample here
     n_samples: int  # of the raw recording
     counts: Counts  # what became of missing samples, and how many values were repaired
+    wave: np.ndarray  # (series, time) in the frozen scale, at its load; NaN where not valid
+    stretch: float = 1.0  # samples of the supply's frame for one raw sample, see conditions.in_step
+    outside: str = ""  # why the healthy recordings don't know its condition; empty where they do
 
     @property
     def condition(self) -> np.ndarray:  # (2,) supply frequency (Hz) and current; NaN where they can't be read
         "What the parts of windows are regressed on."
-        return np.full(2, np.nan) if self.signature is None else self.signature.condition[:2]
+        if self.signature is None:
+            return np.full(2, np.nan)
+        return self.signature.condition[:2] / [self.stretch, 1.0]
 
 
 def pooling(
@@ -411,9 +436,13 @@ def gather(
     frame: Frame,
     config: Config,
     space: Space | None = None,  # None: without L2 and gradients
+    known: Seen | None = None,  # conditions of healthy recordings; None: the recording is read as it is
 ) -> Evidence:
     "The evidence of one recording."
     data = config.data
+    signature = read_signature(in_frame(recording, frame), mask=frame.mask, pole_pairs=frame.pole_pairs)
+    n_samples = recording.n_samples
+    recording, stretch = in_step(recording, None if signature is None else signature.condition, known)
     seen = normalise(recording, frame=frame, config=data)
     _check_enough(recording, seen, data)
     hop, width = pooling(recording.fs / seen.factor, config.score)
@@ -436,7 +465,10 @@ def gather(
     parts = {name: _with_masked(part, used) for name, part in own.items()}
     if "latent" in own:
         parts["joint"] = np.concatenate(own["latent"], axis=-1)[None]
-    signature, more = _read_motor(recording, frame, config, x, counted, seen.factor)
+    supply = None if signature is None else signature.condition[0] / stretch / recording.fs * seen.factor
+    wave = _wave(recording, frame, data, supply, known)
+    parts["statistics"] = side_by_side(statistics(cut_windows(wave[used], hop=hop, size=hop * width)))[None]
+    more = _read_motor(recording, frame, config, x, counted, supply)
     weight = np.array(config.train.head_weights, np.float32)[:, None]
     return Evidence(
         name=recording.name,
@@ -447,8 +479,11 @@ def gather(
         l2=np.where(valid, _with_masked(reading.l2, used), np.nan),
         valid=valid,
         factor=seen.factor,
-        n_samples=recording.n_samples,
+        n_samples=n_samples,
         counts=replace(seen.counts, repaired=seen.counts.repaired + n_repaired),
+        wave=wave,
+        stretch=stretch,
+        outside=known.says(signature.condition) if known and signature else "",
     )
 
 # %% ../../nbs/detect/50_reading.ipynb #gather-parts
@@ -471,15 +506,25 @@ def _with_masked(value: np.ndarray, used: np.ndarray) -> np.ndarray:
 
 
 def _read_motor(
-    recording: Recording, frame: Frame, config: Config, x: np.ndarray, counted: np.ndarray, factor: int
-) -> tuple[Signature | None, dict[str, np.ndarray]]:
-    "What the motor tells, and the part that needs three currents."
-    signature = read_signature(in_frame(recording, frame), mask=frame.mask, pole_pairs=frame.pole_pairs)
-    if signature is None or config.data.scope == "recording":  # amplitudes are gone
-        return signature, {}
-    hop, width = pooling(recording.fs / factor, config.score)
+    recording: Recording, frame: Frame, config: Config, x: np.ndarray, counted: np.ndarray, supply: float | None
+) -> dict[str, np.ndarray]:
+    "The part that needs three currents and their supply (periods in a sample)."
+    if supply is None or config.data.scope == "recording":  # amplitudes are gone
+        return {}
+    hop, width = pooling(recording.fs / config.data.decimation(recording.fs), config.score)
     phases = list(frame.phases)
     current = scale_of(frame, config.data, signal=x).invert(x)
-    supply = signature.condition[0] * factor / recording.fs
     part = sequence_part(current[phases], counted[phases].all(axis=0), supply, hop=hop, width=width)
-    return signature, {"virtual": part}
+    return {"virtual": part}
+
+
+def _wave(recording: Recording, frame: Frame, data: DataConfig, supply: float | None, known: Seen | None) -> np.ndarray:
+    "The series (series, time) in the frozen scale, with the amplitude that the load doesn't explain."
+    seen = normalise(recording, frame=frame, config=replace(data, scope="train"))
+    wave = np.where(seen.valid, seen.x, np.float32(np.nan))
+    if supply is None or known is None:
+        return wave
+    phases = list(frame.phases)
+    current = np.where(seen.valid, frame.scale.invert(seen.x), 0)[phases]
+    near = known.at(supply * recording.fs / seen.factor)
+    return (wave / load_gain(current, supply, near=near)).astype(np.float32)
