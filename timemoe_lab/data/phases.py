@@ -271,7 +271,8 @@ def is_reversed(
     phases = phase_channels(recording.channels, recording.roles, units=recording.units)
     if phases is None:
         return None
-    power = np.abs(np.fft.fft(park(middle_of(recording.signal[list(phases)])))) ** 2
+    line = fft(park(middle_of(recording.signal[list(phases)])).astype(np.complex64), overwrite_x=True)
+    power = line.real**2 + line.imag**2
     n = (len(power) - 1) // 2
     if not n or not power.any():
         return None
@@ -429,8 +430,10 @@ def mean_of(
     signal: np.ndarray,  # (channel, time), NaN where missing
 ) -> np.ndarray:  # (channel,) float64; 0 for a channel without samples
     "The mean of each channel over its samples."
-    n = np.isfinite(signal).sum(axis=1)
-    return np.nansum(signal, axis=1, dtype=np.float64) / np.maximum(n, 1)
+    known = np.isfinite(signal)
+    if known.all():
+        return signal.sum(axis=1, dtype=np.float64) / max(signal.shape[1], 1)
+    return np.nansum(signal, axis=1, dtype=np.float64) / np.maximum(known.sum(axis=1), 1)
 
 
 def virtual_channels(
@@ -440,16 +443,24 @@ def virtual_channels(
 ) -> np.ndarray:  # (3, time) see VIRTUAL; NaN where unknown
     "Park's modulus, instantaneous negative sequence and zero sequence of three currents."
     known = np.isfinite(currents).all(axis=0)
+    whole = known.all()
     mean = mean_of(currents)[:, None]
-    currents = np.where(known, currents, mean)
+    currents = currents if whole else np.where(known, currents, mean)
     half = max(1, round(REACH_S * fs))
     at = np.arange(-half, half + 1)
     taps = 1j * np.where(at % 2, 2 / (np.pi * np.where(at, at, 1)), 0) * np.hamming(2 * half + 1)
     taps[half] = 1
-    negative = np.abs(_filtered(park(currents - mean).conj(), taps)) / 2
-    found = np.stack([np.abs(park(currents)), negative, currents.mean(axis=0)])
-    found[1, ~minimum_filter1d(known, 2 * half + 1, mode="constant", cval=False)] = np.nan
-    if not known.all():
+    vector = park(currents)
+    found = np.empty(currents.shape)
+    np.abs(vector, out=found[0])
+    vector -= park(mean)
+    np.abs(_filtered(np.conj(vector, out=vector), taps), out=found[1])
+    found[1] /= 2
+    currents.mean(axis=0, dtype=np.float64, out=found[2])
+    found[1, :half] = np.nan
+    found[1, max(0, len(known) - half) :] = np.nan
+    if not whole:
+        found[1, ~minimum_filter1d(known, 2 * half + 1, mode="nearest")] = np.nan
         found[::2, ~known] = np.nan
     return found
 

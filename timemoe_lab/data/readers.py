@@ -325,7 +325,7 @@ def _time_of(path: Path, layout: Layout, parsed: _Parsed) -> tuple[np.ndarray | 
         found[i], told = _seconds(parsed.times[i], layout.columns[i].name, layout.columns[i].unit)
         notes += told
     first = found[times[0]]
-    step = float(np.nanmedian(np.diff(first))) if len(first) > 1 else 0.0
+    step = float(np.nanmedian(np.diff(first))) if len(first) > 1 and times[1:] else 0.0
     for i in times[1:]:
         off = found[i] - first
         if not np.nanmax(np.abs(off - np.nanmedian(off)), initial=0) < 0.5 * step:
@@ -418,6 +418,8 @@ def uneven(
 ) -> str:  # "" where rows are samples
     "Why rows of a recording can't be taken for samples."
     step = np.diff(time[np.isfinite(time)])
+    if 0 < step.max(initial=0.0) < 1.1 * step.min(initial=np.inf):
+        return ""  # a shorter way to the same
     usual = float(np.median(step)) if len(step) else 0.0
     if usual <= 0:
         return ""  # too coarse to tell

@@ -506,14 +506,15 @@ def unfit(
     phases = phase_channels(recording.channels, recording.roles, units=recording.units)
     if phases is None or any(recording.channels[i] in mask for i in phases):
         return ""
+    current = recording.signal[list(phases)]
+    bare = replace(recording, signal=current, channels=("i1", "i2", "i3"), units=("A",) * 3, roles=())
     half = round(QUICK_S * recording.fs / 2)
     middle = recording.n_samples // 2
     if middle > 2 * half:
-        sight = look(recording, mask=mask, part=(middle - half, middle + half))
+        sight = look(bare, part=(middle - half, middle + half))
         if sight is not None and supply_line(sight) is not None:
             return ""
-    sight = look(recording, mask=mask)
-    current = recording.signal[list(phases)]
+    sight = look(bare)
     if sight is None:
         known_s = np.isfinite(current).all(axis=0).sum() / recording.fs
         return f"{known_s:.3g} s of known currents, expected at least {SHORTEST_S:g} s for a signature"
