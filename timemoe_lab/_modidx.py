@@ -1116,6 +1116,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'timemoe_lab/data/signature.py'),
                                             'timemoe_lab.data.signature._look_for_slip': ( 'data/signature.html#_look_for_slip',
                                                                                            'timemoe_lab/data/signature.py'),
+                                            'timemoe_lab.data.signature._lowered': ( 'data/signature.html#_lowered',
+                                                                                     'timemoe_lab/data/signature.py'),
                                             'timemoe_lab.data.signature._pairs': ( 'data/signature.html#_pairs',
                                                                                    'timemoe_lab/data/signature.py'),
                                             'timemoe_lab.data.signature._pairs_seen': ( 'data/signature.html#_pairs_seen',

@@ -432,7 +432,7 @@ def band_levels(
     recording: Recording,
 ) -> np.ndarray:  # (channel * (1 + BANDS),) natural logs
     "Log rms and log band powers of each channel, in the sensor's units."
-    x = middle_of(recording.signal).astype(np.float32)
+    x = middle_of(recording.signal, kind=np.float32)
     size = min(4096, x.shape[1])
     frequency = rfftfreq(size)
     power = np.stack([_welch(row, size) for row in x])
