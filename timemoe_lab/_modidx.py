@@ -430,6 +430,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'timemoe_lab.data.cells._pattern': ('data/cells.html#_pattern', 'timemoe_lab/data/cells.py'),
                                         'timemoe_lab.data.cells._whole_among': ( 'data/cells.html#_whole_among',
                                                                                  'timemoe_lab/data/cells.py'),
+                                        'timemoe_lab.data.cells.all_usual': ('data/cells.html#all_usual', 'timemoe_lab/data/cells.py'),
                                         'timemoe_lab.data.cells.day_number': ('data/cells.html#day_number', 'timemoe_lab/data/cells.py'),
                                         'timemoe_lab.data.cells.is_stamp': ('data/cells.html#is_stamp', 'timemoe_lab/data/cells.py'),
                                         'timemoe_lab.data.cells.known_unit': ('data/cells.html#known_unit', 'timemoe_lab/data/cells.py'),

@@ -27,6 +27,7 @@ from timemoe_lab.data.cells import (
     SECONDS,
     USUAL,
     Numerals,
+    all_usual,
     is_stamp,
     known_unit,
     name_and_unit,
@@ -119,7 +120,8 @@ def _delimiter(lines: Sequence[str]) -> str:
     tail = [line for line in lines if line.strip()][-41:-1] or list(lines)
     if not tail:
         return ","
-    best = max(_DELIMITERS, key=lambda d: _rows_of_one_width(tail, d))
+    there = [d for d in _DELIMITERS if d == " " or any(d in line for line in tail)]
+    best = max(there, key=lambda d: _rows_of_one_width(tail, d))
     if _rows_of_one_width(tail, best):
         return best
     return next((d for d in ";\t" if d in tail[-1]), ",")
@@ -326,7 +328,8 @@ def rises(
 
 def _role(column: Column, cells: Sequence[str], numerals: Numerals) -> Column:
     "A column with the role that its name and its cells show."
-    words = [c for c in cells if not is_number(c)]
+    usual = all_usual(cells)
+    words = [] if usual else [c for c in cells if not is_number(c)]
     stamps = Counter(is_stamp(c) for c in cells if c) if words else Counter()
     role, count = stamps.most_common(1)[0] if stamps else ("", 0)
     if role and 2 * count >= sum(stamps.values()):
@@ -337,7 +340,7 @@ def _role(column: Column, cells: Sequence[str], numerals: Numerals) -> Column:
         column.unit in SECONDS or not column.unit or not known_unit(column.unit)
     ):
         return replace(column, role="time", why="its name")
-    values = np.array([numerals.number(c) for c in cells], np.float64)  # None becomes NaN
+    values = np.array(cells if usual and numerals.decimal == "." else [numerals.number(c) for c in cells], np.float64)  # None becomes NaN
     step = rises(values)
     if step is None:
         return column
