@@ -982,6 +982,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'timemoe_lab/data/readers.py'),
                                           'timemoe_lab.data.readers._parse_words': ( 'data/readers.html#_parse_words',
                                                                                      'timemoe_lab/data/readers.py'),
+                                          'timemoe_lab.data.readers._plain': ('data/readers.html#_plain', 'timemoe_lab/data/readers.py'),
                                           'timemoe_lab.data.readers._read_label': ( 'data/readers.html#_read_label',
                                                                                     'timemoe_lab/data/readers.py'),
                                           'timemoe_lab.data.readers._read_text': ( 'data/readers.html#_read_text',

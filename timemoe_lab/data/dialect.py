@@ -340,7 +340,9 @@ def _role(column: Column, cells: Sequence[str], numerals: Numerals) -> Column:
         column.unit in SECONDS or not column.unit or not known_unit(column.unit)
     ):
         return replace(column, role="time", why="its name")
-    values = np.array(cells if usual and numerals.decimal == "." else [numerals.number(c) for c in cells], np.float64)  # None becomes NaN
+    values = np.array(
+        cells if usual and numerals.decimal == "." else [numerals.number(c) for c in cells], np.float64
+    )  # None becomes NaN
     step = rises(values)
     if step is None:
         return column

@@ -17,6 +17,7 @@ import shutil
 import signal
 import sys
 import threading
+import warnings
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -367,7 +368,10 @@ def _stage_all(sources: Iterable, folder: Path, workers: int) -> Iterator[Staged
         return
     helpers = _helpers(workers)
     try:
-        yield from helpers.map(partial(_stage, folder=folder), sources)
+        with warnings.catch_warnings():  # newer Pythons warn of a fork beside threads; none of ours has started yet
+            warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+            staged = helpers.map(partial(_stage, folder=folder), sources)
+        yield from staged
     except BrokenProcessPool:
         raise Stopped(
             f"a process that was reading was killed, most likely because memory ran out ({workers} were reading); "
@@ -625,9 +629,7 @@ def _clear(folder: Path, keep: Iterable[str]) -> None:
             path.unlink()
 
 # %% ../../nbs/data/18_ingest.ipynb #merge-def
-def _merge(
-    made: Path, parts: list[Part], series: np.ndarray, mend: Callable[[Part], None], workers: int
-) -> None:
+def _merge(made: Path, parts: list[Part], series: np.ndarray, mend: Callable[[Part], None], workers: int) -> None:
     "Writes the block files, several series at a time."
     with ThreadPoolExecutor(workers, thread_name_prefix="prepare") as helpers:
         for file in np.unique(series["file"]):
