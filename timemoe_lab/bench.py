@@ -372,11 +372,13 @@ def _memory_of_prepare(raw: Path, n: int, n_samples: int) -> float:
 
 
 def _write_raw(raw: Path, n: int, n_samples: int) -> None:
-    "Writes `n` CSV files."
+    "Writes `n` CSV files: three currents of 50 Hz and a coil, in noise."
     raw.mkdir()
     for recording in made_up(n, n_samples):
         names = ["TIME", *recording.channels]
-        columns = [np.arange(n_samples) / recording.fs, *recording.signal.round(3)]
+        time_s = np.arange(n_samples) / recording.fs
+        supply = np.cos(2 * np.pi * (50 * time_s - np.array([[0], [1], [2], [0]]) / 3))
+        columns = [time_s, *(2 * supply + recording.signal / 10).round(3)]
         write_csv(pa.table(dict(zip(names, columns))), raw / recording.name)
 
 

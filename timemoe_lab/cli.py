@@ -358,7 +358,7 @@ def prepare(
     swap_phases: bool = False,  # bring reversed phases into order
     healthy_head: int | None = None,  # samples that are cut off each faulty recording as a healthy one
     skip_bad: bool = False,  # go on without recordings that can't be used
-    workers: int | None = None,  # threads that read; None: as many as there are cores
+    workers: int | None = None,  # files read at a time; None: as many as there are cores
     pole_pairs: int | None = None,  # of the motor; None: estimated where its lines tell
     must_fit: bool = True,  # refuse also where most recordings are too short for the window
 ) -> Store:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UNITS', 'SECONDS', 'TIME_NAMES', 'MISSING', 'OVER_RANGE', 'USUAL', 'NOTATIONS', 'STAMP', 'plain', 'known_unit',
-           'name_and_unit', 'time_unit', 'Numerals', 'numerals_of', 'is_stamp', 'day_number']
+           'name_and_unit', 'time_unit', 'all_usual', 'Numerals', 'numerals_of', 'is_stamp', 'day_number']
 
 # %% ../../nbs/data/05_cells.ipynb #imports
 import re
@@ -129,6 +129,14 @@ _MISSING = frozenset(MISSING)
 
 # %% ../../nbs/data/05_cells.ipynb #numerals-def
 USUAL = re.compile(r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?")  # a number as most instruments write it
+_ALL_USUAL = re.compile(f"(?:{USUAL.pattern}\n)+")
+
+
+def all_usual(
+    cells: Sequence[str],  # without blanks around them
+) -> bool:
+    "Whether all cells are numbers as most instruments write them; one look for many."
+    return _ALL_USUAL.fullmatch("\n".join([*cells, ""])) is not None
 
 
 @dataclass(frozen=True)
@@ -183,9 +191,9 @@ def numerals_of(
     columns: Iterable[Sequence[str]],  # a sample of each column's cells, without blanks around them
 ) -> Numerals:
     "How the cells write their numbers; points and no thousands where nothing says otherwise."
-    told = [[c for c in dict.fromkeys(column) if _LIKELY.fullmatch(c)] for column in columns]
+    told = [c if all_usual(c) else [c for c in dict.fromkeys(c) if _LIKELY.fullmatch(c)] for c in columns]
     every = [c for column in told for c in column]
-    if all(map(USUAL.fullmatch, every)) and any(re.search(r"\.\d{0,2}(\D|$)|\.\d{4}|(^|\D)0\.", c) for c in every):
+    if all_usual(every) and any(re.search(r"\.\d{0,2}(\D|$)|\.\d{4}|(^|\D)0\.", c) for c in every):
         return Numerals()  # a point that parts no groups
     fits = [n for n in NOTATIONS if all(_pattern(n).fullmatch(c) and _grouped(c, n) for c in every)]
     without = [n for n in fits if not n.thousands]

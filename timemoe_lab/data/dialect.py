@@ -27,6 +27,7 @@ from timemoe_lab.data.cells import (
     SECONDS,
     USUAL,
     Numerals,
+    all_usual,
     is_stamp,
     known_unit,
     name_and_unit,
@@ -87,6 +88,8 @@ def split_line(
     "The fields of a line, without blanks around them."
     if delimiter == " ":
         return line.split()
+    if line and '"' not in line:  # a shorter way to the same
+        return [cell.strip() for cell in line.split(delimiter)]
     return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
 
 # %% ../../nbs/data/06_dialect.ipynb #rows-def
@@ -117,7 +120,8 @@ def _delimiter(lines: Sequence[str]) -> str:
     tail = [line for line in lines if line.strip()][-41:-1] or list(lines)
     if not tail:
         return ","
-    best = max(_DELIMITERS, key=lambda d: _rows_of_one_width(tail, d))
+    there = [d for d in _DELIMITERS if d == " " or any(d in line for line in tail)]
+    best = max(there, key=lambda d: _rows_of_one_width(tail, d))
     if _rows_of_one_width(tail, best):
         return best
     return next((d for d in ";\t" if d in tail[-1]), ",")
@@ -324,17 +328,21 @@ def rises(
 
 def _role(column: Column, cells: Sequence[str], numerals: Numerals) -> Column:
     "A column with the role that its name and its cells show."
-    stamps = Counter(is_stamp(c) for c in cells if c) if not all(map(is_number, cells)) else Counter()
+    usual = all_usual(cells)
+    words = [] if usual else [c for c in cells if not is_number(c)]
+    stamps = Counter(is_stamp(c) for c in cells if c) if words else Counter()
     role, count = stamps.most_common(1)[0] if stamps else ("", 0)
     if role and 2 * count >= sum(stamps.values()):
         return replace(column, role=role, why="a date and a clock" if role == "stamp" else f"a {role}")
-    if any(not is_number(c) for c in cells) and not any(map(is_number, filter(None, cells))):
+    if words and not any(c and is_number(c) for c in cells):
         return replace(column, role="left out", why="no numbers")
     if time_unit(column.name) is not None and (
         column.unit in SECONDS or not column.unit or not known_unit(column.unit)
     ):
         return replace(column, role="time", why="its name")
-    values = np.array([numerals.number(c) if numerals.number(c) is not None else np.nan for c in cells])
+    values = np.array(
+        cells if usual and numerals.decimal == "." else [numerals.number(c) for c in cells], np.float64
+    )  # None becomes NaN
     step = rises(values)
     if step is None:
         return column
@@ -383,7 +391,8 @@ def find_layout(
             f"see how it is read: timemoe-lab inspect {shlex.quote(str(path))}"
         )
     above = [_uncommented(row) for row in rows[:first]]
-    sample = [row for row in (split_line(line, delimiter) for line in lines[first : first + _SAMPLE]) if any(row)]
+    rows += [split_line(line, delimiter) for line in lines[len(rows) : first + _SAMPLE]]
+    sample = [row for row in rows[first : first + _SAMPLE] if any(row)]
     layout = _describe(_Table(above, sample, first), delimiter, used)
     return replace(layout, dialect=dialect.name if dialect else "")
 

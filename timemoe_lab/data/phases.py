@@ -224,12 +224,15 @@ def phase_channels(
 # %% ../../nbs/data/12_phases.ipynb #look-park-def
 def park(
     currents: np.ndarray,  # (3, time) A
+    *,
+    single: bool = False,  # in single precision, in half the time
 ) -> np.ndarray:  # (time,) complex, A peak
     "The vector of three phase quantities."
-    first, second, third = currents.astype(np.float64, copy=False)
-    vector = np.empty(len(first), complex)
+    kind = np.float32 if single else np.float64
+    first, second, third = currents.astype(kind, copy=False)
+    vector = np.empty(len(first), np.complex64 if single else np.complex128)
     vector.real = (2 * first - second - third) / 3
-    vector.imag = (second - third) / np.sqrt(3)
+    vector.imag = (second - third) / kind(np.sqrt(3))
     return vector
 
 # %% ../../nbs/data/12_phases.ipynb #ring-def
@@ -252,16 +255,19 @@ _SPAN = 1 << 18  # samples, from the middle, that a look at the spectrum takes
 
 def middle_of(
     signal: np.ndarray,  # (channel, time), NaN where missing
-) -> np.ndarray:  # (channel, at most 2^18) float64
+    *,
+    kind: type = np.float64,  # of the result
+) -> np.ndarray:  # (channel, at most 2^18)
     "The samples in the middle without their mean, missing ones as 0."
     start = max(0, (signal.shape[1] - _SPAN) // 2)
-    part = signal[:, start : start + _SPAN].astype(np.float64)
+    part = signal[:, start : start + _SPAN].astype(kind)
     finite = np.isfinite(part)
     if finite.all():
-        part -= part.mean(axis=1, keepdims=True)
+        part -= part.mean(axis=1, keepdims=True, dtype=np.float64)
         return part
-    mean = np.where(finite, part, 0).sum(axis=1, keepdims=True) / np.maximum(finite.sum(axis=1, keepdims=True), 1)
-    return np.where(finite, part - mean, 0)
+    n = np.maximum(finite.sum(axis=1, keepdims=True), 1)
+    mean = np.where(finite, part, 0).sum(axis=1, keepdims=True, dtype=np.float64) / n
+    return np.where(finite, part - mean, 0).astype(kind)
 
 
 def is_reversed(
@@ -271,7 +277,8 @@ def is_reversed(
     phases = phase_channels(recording.channels, recording.roles, units=recording.units)
     if phases is None:
         return None
-    power = np.abs(np.fft.fft(park(middle_of(recording.signal[list(phases)])))) ** 2
+    line = fft(park(middle_of(recording.signal[list(phases)], kind=np.float32), single=True), overwrite_x=True)
+    power = line.real**2 + line.imag**2
     n = (len(power) - 1) // 2
     if not n or not power.any():
         return None
@@ -429,27 +436,37 @@ def mean_of(
     signal: np.ndarray,  # (channel, time), NaN where missing
 ) -> np.ndarray:  # (channel,) float64; 0 for a channel without samples
     "The mean of each channel over its samples."
-    n = np.isfinite(signal).sum(axis=1)
-    return np.nansum(signal, axis=1, dtype=np.float64) / np.maximum(n, 1)
+    known = np.isfinite(signal)
+    if known.all():
+        return signal.sum(axis=1, dtype=np.float64) / max(signal.shape[1], 1)
+    return np.nansum(signal, axis=1, dtype=np.float64) / np.maximum(known.sum(axis=1), 1)
 
 
 def virtual_channels(
     currents: np.ndarray,  # (3, time), phases 1, 2, 3; NaN where missing
     *,
     fs: float,  # Hz
-) -> np.ndarray:  # (3, time) see VIRTUAL; NaN where unknown
+) -> np.ndarray:  # (3, time) float32, see VIRTUAL; NaN where unknown
     "Park's modulus, instantaneous negative sequence and zero sequence of three currents."
     known = np.isfinite(currents).all(axis=0)
+    whole = known.all()
     mean = mean_of(currents)[:, None]
-    currents = np.where(known, currents, mean)
+    currents = currents if whole else np.where(known, currents, mean)
     half = max(1, round(REACH_S * fs))
     at = np.arange(-half, half + 1)
     taps = 1j * np.where(at % 2, 2 / (np.pi * np.where(at, at, 1)), 0) * np.hamming(2 * half + 1)
     taps[half] = 1
-    negative = np.abs(_filtered(park(currents - mean).conj(), taps)) / 2
-    found = np.stack([np.abs(park(currents)), negative, currents.mean(axis=0)])
-    found[1, ~minimum_filter1d(known, 2 * half + 1, mode="constant", cval=False)] = np.nan
-    if not known.all():
+    vector = park(currents, single=True)
+    found = np.empty(currents.shape, np.float32)
+    np.abs(vector, out=found[0])
+    vector -= park(mean)
+    np.abs(_filtered(np.conj(vector, out=vector), taps), out=found[1])
+    found[1] /= 2
+    currents.mean(axis=0, dtype=np.float64, out=found[2])
+    found[1, :half] = np.nan
+    found[1, max(0, len(known) - half) :] = np.nan
+    if not whole:
+        found[1, ~minimum_filter1d(known, 2 * half + 1, mode="nearest")] = np.nan
         found[::2, ~known] = np.nan
     return found
 
@@ -458,8 +475,9 @@ def _filtered(x: np.ndarray, taps: np.ndarray) -> np.ndarray:
     "A complex series (time,) through a centred filter of odd length; beyond its ends it is 0."
     size = 1 << max(13, (4 * len(taps)).bit_length())  # samples of a transform
     step = size - len(taps) + 1
-    padded = np.zeros(-(-len(x) // step) * step + len(taps) - 1, complex)
+    padded = np.zeros(-(-len(x) // step) * step + len(taps) - 1, x.dtype)
     padded[len(taps) // 2 :][: len(x)] = x
     pieces = np.lib.stride_tricks.sliding_window_view(padded, size)[::step]
-    found = ifft(fft(pieces) * fft(taps, size), overwrite_x=True)
-    return found[:, len(taps) - 1 :].ravel()[: len(x)]
+    found = fft(pieces)
+    found *= fft(taps, size).astype(x.dtype)
+    return ifft(found, overwrite_x=True)[:, len(taps) - 1 :].ravel()[: len(x)]

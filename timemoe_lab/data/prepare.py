@@ -21,7 +21,7 @@ from scipy.signal import firwin, upfirdn
 
 # %% ../../nbs/data/15_prepare.ipynb #own-imports
 from ..config import ASSUMED_PAIRS, DataConfig
-from .phases import VIRTUAL, in_phase_order, mean_of, middle_of, phase_channels, virtual_channels
+from .phases import in_phase_order, middle_of, phase_channels, virtual_channels
 from .recording import Recording
 from ..files import InputError, UsageError
 
@@ -87,14 +87,17 @@ def moments(
     signal: np.ndarray,  # (channel, time), NaN where missing
 ) -> Moments:
     "The moments of each channel over its finite samples."
-    known = np.isfinite(signal)
-    mean = mean_of(signal)
-    square = np.empty(len(mean))
+    n = np.empty(len(signal), np.int64)
+    mean = np.empty(len(signal))
+    square = np.empty(len(signal))
     for row, x in enumerate(signal):
+        known = np.isfinite(x)
+        n[row] = np.count_nonzero(known)
+        x = x if n[row] == len(x) else x[known]
+        mean[row] = x.sum(dtype=np.float64) / max(n[row], 1)
         apart = np.subtract(x, mean[row], dtype=np.float64)
-        apart[~known[row]] = 0
         square[row] = apart @ apart
-    return Moments(known.sum(axis=1), mean, square)
+    return Moments(n, mean, square)
 
 
 @dataclass(frozen=True)
@@ -158,9 +161,14 @@ def recording_moments(
     swap_phases: bool,  # whether it is brought into phase order first
 ) -> Moments:  # of its channels and, where it has three currents, of the virtual ones
     "The moments that a store's scales are fitted on."
+    recording = in_phase_order(recording) if swap_phases else recording
+    own = moments(recording.signal)
     three = phase_channels(recording.channels, recording.roles, units=recording.units)
-    virtual = VIRTUAL if three else ()
-    return moments(as_series(recording, virtual=virtual, swap_phases=swap_phases, config=DataConfig()).signal)
+    if three is None:
+        return own
+    filled, _ = fill_gaps(recording.signal[list(three)], max_gap=DataConfig().max_gap)
+    virtual = moments(virtual_channels(filled, fs=recording.fs))
+    return Moments(*(np.concatenate([getattr(m, f.name) for m in (own, virtual)]) for f in fields(Moments)))
 
 # %% ../../nbs/data/15_prepare.ipynb #frame-def
 @dataclass(frozen=True)
@@ -424,21 +432,25 @@ def band_levels(
     recording: Recording,
 ) -> np.ndarray:  # (channel * (1 + BANDS),) natural logs
     "Log rms and log band powers of each channel, in the sensor's units."
-    x = middle_of(recording.signal)
+    x = middle_of(recording.signal, kind=np.float32)
     size = min(4096, x.shape[1])
     frequency = rfftfreq(size)
     power = np.stack([_welch(row, size) for row in x])
     edges = np.geomspace(1 / size, 0.5, BANDS + 1)
     band = np.clip(np.searchsorted(edges, frequency, side="right") - 1, 0, BANDS - 1)
     powers = np.stack([power[:, band == k].sum(axis=1) for k in range(BANDS)], axis=1)
-    total = np.concatenate([np.sqrt((x**2).mean(axis=1, keepdims=True)), powers], axis=1)
-    return np.log(total + 1e-12).ravel()
+    rms = np.sqrt([row @ row / len(row) for row in x])
+    return np.log(np.column_stack([rms, powers]) + 1e-12).ravel()
+
+
+_PIECES = 16  # of a series that Welch's power is taken from, at most
 
 
 def _welch(x: np.ndarray, size: int) -> np.ndarray:
-    "Welch's power density (frequency,) of a series (time,), as scipy.signal.welch has it, in half the time."
-    window = np.hanning(size + 1)[:-1]
-    pieces = np.lib.stride_tricks.sliding_window_view(x, size)[:: size - size // 2]
+    "Welch's power density (frequency,) of a series (time,), from pieces spread over it."
+    window = np.hanning(size + 1)[:-1].astype(x.dtype)
+    step = max(size - size // 2, (len(x) - size) // (_PIECES - 1))
+    pieces = np.lib.stride_tricks.sliding_window_view(x, size)[::step]
     spectrum = rfft((pieces - pieces.mean(axis=1, keepdims=True)) * window, overwrite_x=True)
     power = (spectrum.real**2 + spectrum.imag**2).mean(axis=0) / (window @ window)
     power[1 : (size + 1) // 2] *= 2  # the negative frequencies

@@ -162,10 +162,18 @@ def _gather(batches: Iterable[pa.RecordBatch], n_rows: int, layout: Layout) -> _
                 if name in words:
                     words[name].append(column)
                 else:
-                    (times[name] if name in times else table[rows[name]])[part] = column.to_numpy(zero_copy_only=False)
+                    (times[name] if name in times else table[rows[name]])[part] = _plain(column)
         at += len(batch)
     stamps = {int(n): pa.chunked_array(parts, pa.string()) for n, parts in words.items()}
     return _Parsed(table[:, :at], {int(n): x[:at] for n, x in times.items()}, stamps)
+
+
+def _plain(column: pa.Array) -> np.ndarray:
+    "The numbers of a column; where none is missing, without `to_numpy`, which imports pandas in a second."
+    if column.null_count or not len(column):
+        return column.to_numpy(zero_copy_only=False)
+    kind = np.dtype(np.float64 if column.type == pa.float64() else np.float32)
+    return np.frombuffer(column.buffers()[1], kind, len(column), column.offset * kind.itemsize)
 
 
 def _count_lines(path: Path) -> int:
@@ -325,7 +333,7 @@ def _time_of(path: Path, layout: Layout, parsed: _Parsed) -> tuple[np.ndarray | 
         found[i], told = _seconds(parsed.times[i], layout.columns[i].name, layout.columns[i].unit)
         notes += told
     first = found[times[0]]
-    step = float(np.nanmedian(np.diff(first))) if len(first) > 1 else 0.0
+    step = float(np.nanmedian(np.diff(first))) if len(first) > 1 and times[1:] else 0.0
     for i in times[1:]:
         off = found[i] - first
         if not np.nanmax(np.abs(off - np.nanmedian(off)), initial=0) < 0.5 * step:
@@ -418,6 +426,8 @@ def uneven(
 ) -> str:  # "" where rows are samples
     "Why rows of a recording can't be taken for samples."
     step = np.diff(time[np.isfinite(time)])
+    if 0 < step.max(initial=0.0) < 1.1 * step.min(initial=np.inf):
+        return ""  # a shorter way to the same
     usual = float(np.median(step)) if len(step) else 0.0
     if usual <= 0:
         return ""  # too coarse to tell
