@@ -404,6 +404,34 @@ def _statistics(signal: np.ndarray) -> dict[str, np.ndarray]:
     return found
 
 
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    "What a part of a recording shows, before it is held against anything."
+
+    row: Usual
+    signature: Signature | None
+    whole: float  # see Change; NaN without a signature
+    lines: tuple[NamedLine, ...]
+
+
+def _see(own: Recording, mask: tuple[str, ...], pole_pairs: int, part: tuple[int, int] | None) -> _Seen:
+    "What a part of a recording, as the run reads it, shows."
+    part = part or (0, own.n_samples)
+    signature = read_signature(own, mask=mask, pole_pairs=pole_pairs, part=part)
+    operating = np.full((1, 3), np.nan)
+    line_db = np.full((1, 2 + 4 * len(TURNS)), np.nan)
+    whole = math.nan
+    found = ()
+    if signature is not None:
+        whole = _whole(own, signature, mask, part)
+        operating[0, :2] = signature.condition[:2]
+        operating[0, 2] = np.hypot(*signature.feature[:2]) / whole
+        found = named_lines(own, mask=mask, pole_pairs=pole_pairs, part=part)
+        line_db[0] = [x.level_db for x in found]
+    row = Usual(operating=operating, line_db=line_db, **_statistics(own.signal[:, slice(*part)]))
+    return _Seen(row, signature, whole, found)
+
+
 def usual_of(
     recording: Recording,
     *,
@@ -411,16 +439,7 @@ def usual_of(
     part: tuple[int, int] | None = None,  # samples, [start, end); None is all
 ) -> Usual:  # one row
     "One recording's row."
-    own, mask, pole_pairs = _frame(recording, frame)
-    part = part or (0, own.n_samples)
-    signature = read_signature(own, mask=mask, pole_pairs=pole_pairs, part=part)
-    operating = np.full((1, 3), np.nan)
-    line_db = np.full((1, 2 + 4 * len(TURNS)), np.nan)
-    if signature is not None:
-        share = np.hypot(*signature.feature[:2]) / _whole(own, signature, mask, part)
-        operating[0] = (*signature.condition[:2], share)
-        line_db[0] = [x.level_db for x in named_lines(own, mask=mask, pole_pairs=pole_pairs, part=part)]
-    return Usual(operating=operating, line_db=line_db, **_statistics(own.signal[:, slice(*part)]))
+    return _see(*_frame(recording, frame), part).row
 
 
 def healthy_of(
@@ -432,12 +451,11 @@ def healthy_of(
     usual = None
     motors = None
     for recording in recordings:
-        own, mask, pole_pairs = _frame(recording, frame)
-        row = usual_of(recording, frame=frame)
-        usual = row if usual is None else usual + row
-        signature = read_signature(own, mask=mask, pole_pairs=pole_pairs)
-        if signature is not None:
-            motors = motor_of(signature) if motors is None else motors + motor_of(signature)
+        seen = _see(*_frame(recording, frame), None)
+        usual = seen.row if usual is None else usual + seen.row
+        if seen.signature is not None:
+            motor = motor_of(seen.signature)
+            motors = motor if motors is None else motors + motor
     return Healthy(motors, usual)
 
 # %% ../../nbs/detect/54_diagnosis.ipynb #diagnosis-def
@@ -595,17 +613,14 @@ def diagnose(
     own, mask, pole_pairs = _frame(recording, frame)
     part = _at_least(part, own)
     seconds = (part[1] - part[0]) / own.fs
-    row = usual_of(recording, frame=frame, part=part)
-    levels = _levels_of(own, row, healthy.usual, mask)
-    signature = read_signature(own, mask=mask, pole_pairs=pole_pairs, part=part)
-    if signature is None:
+    seen = _see(own, mask, pole_pairs, part)
+    levels = _levels_of(own, seen.row, healthy.usual, mask)
+    if seen.signature is None:
         return Diagnosis(**_NOTHING, why="no three phase currents with a supply", seconds=seconds, levels=levels)
-    whole = _whole(own, signature, mask, part)
-    told = _sequence(own, _with_slip(signature, own, mask, pole_pairs), whole, healthy, ray)
+    told = _sequence(own, _with_slip(seen.signature, own, mask, pole_pairs), seen.whole, healthy, ray)
     if told["phase"]:
         told["channel"] = _names(recording, own)["ABC".index(told["phase"])]
-    found = named_lines(own, mask=mask, pole_pairs=pole_pairs, part=part)
-    return Diagnosis(**told, seconds=seconds, levels=levels, lines=_against(found, row, healthy.usual))
+    return Diagnosis(**told, seconds=seconds, levels=levels, lines=_against(seen.lines, seen.row, healthy.usual))
 
 # %% ../../nbs/detect/54_diagnosis.ipynb #say-def
 _LINE_DB = 6.0  # above healthy ones, before a line is told
