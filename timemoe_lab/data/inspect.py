@@ -20,7 +20,7 @@ from .phases import full_roles, is_reversed, phase_channels, roles_of_folder
 from .quality import measure, problems
 from .readers import labelled, list_files, rate_of, read_columns, read_labels, settle
 from .recording import Recording
-from .signature import Sight, look, supply_line
+from .signature import Sight, can_show, look, supply_line
 from ..files import InputError, format_table
 
 # %% ../../nbs/data/19_inspect.ipynb #seen-def
@@ -62,6 +62,7 @@ class FileSeen:
     seconds: float = 0.0
     supply_hz: float | None = None  # None: too short, no three currents, or none stands out
     phases: str = ""  # which channels, and in which order
+    shows: str = ""  # whether it can show a light short; empty without three currents and a supply
     notes: tuple[str, ...] = ()
     problem: str = ""  # why it can't be read
 
@@ -139,6 +140,7 @@ def _with_recording(seen: FileSeen, found: Sequence[Recording], why: str) -> Fil
         seconds=first.n_samples / first.fs,
         supply_hz=_supply(sight),
         phases=f"{told}; in the order {order}" if order else told,
+        shows=can_show([ready]),
         notes=(*first.notes, *problems(quality)),
     )
 

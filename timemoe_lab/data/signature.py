@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['RATE_HZ', 'SHORTEST_S', 'SUPPLY_HZ', 'MOST_PAIRS', 'HARMONICS', 'SIDES_OF', 'TURNS', 'ORDERS', 'BINS', 'PERIODS',
-           'SMEARED', 'WEAK', 'QUICK_S', 'OPERATING', 'DEGREES', 'Sight', 'side_channels', 'look', 'supply_line',
-           'steadied', 'slip_of', 'estimate_pole_pairs', 'Line', 'lines', 'Spectrum', 'spectrum', 'vector_of',
-           'negative_sequence', 'Signature', 'read_signature', 'unfit', 'exponents', 'choose', 'Conditional']
+           'SMEARED', 'WEAK', 'QUICK_S', 'OPERATING', 'DEGREES', 'LIGHT', 'STANDS_OUT', 'APART_S', 'Sight',
+           'side_channels', 'look', 'supply_line', 'steadied', 'slip_of', 'estimate_pole_pairs', 'Line', 'lines',
+           'Spectrum', 'spectrum', 'vector_of', 'negative_sequence', 'Signature', 'read_signature', 'unfit',
+           'exponents', 'choose', 'Conditional', 'Sensitivity', 'sensitivity', 'can_show']
 
 # %% ../../nbs/data/13_signature.ipynb #imports
 import math
@@ -19,7 +20,9 @@ from scipy.signal import firwin
 
 # %% ../../nbs/data/13_signature.ipynb #own-imports
 from .phases import full_roles, park, phase_channels, three_of
+from .quality import step_of
 from .recording import Recording
+from ..config import ASSUMED_PAIRS
 from ..files import InputError
 
 # %% ../../nbs/data/13_signature.ipynb #sight-def
@@ -663,9 +666,19 @@ class Conditional:
         feature: np.ndarray,  # (..., m)
     ) -> np.ndarray:  # (..., m)
         "What the condition leaves unexplained, at the size of an average condition's."
-        x = np.clip((condition - self.centre) / self.spread, self.low, self.high)
-        rest = feature - _terms(x, self.power) @ self.coefficient
-        return rest / np.exp(_line(x) @ self.bend) - self.mean
+        rest = feature - _terms(self._at(condition), self.power) @ self.coefficient
+        return rest / self.sized(condition) - self.mean
+
+    def sized(
+        self,
+        condition: np.ndarray,  # (..., c)
+    ) -> np.ndarray:  # (..., m)
+        "How much larger what is left unexplained is here than at an average condition."
+        return np.exp(_line(self._at(condition)) @ self.bend)
+
+    def _at(self, condition: np.ndarray) -> np.ndarray:
+        "The condition (..., c), standardised; beyond what was seen it is its edge."
+        return np.clip((condition - self.centre) / self.spread, self.low, self.high)
 
     def distance(
         self,
@@ -675,3 +688,112 @@ class Conditional:
         "Mahalanobis distance of recordings to the healthy ones, given their condition."
         rest = self.rest(condition, feature)
         return np.sqrt(np.einsum("...i,ij,...j->...", rest, self.precision, rest))
+
+# %% ../../nbs/data/13_signature.ipynb #sensitivity-def
+LIGHT = 0.002  # of I-/I+, that a light short (HI1) moves it by
+STANDS_OUT = 3.0  # times its own noise, that a change is; noise alone gets there once in 8000 times
+APART_S = 4.0  # over the seconds of a recording: Hz between two lines that it tells apart (a Hann window's main lobe)
+_BESIDE = np.array([*range(-12, -2), *range(3, 13)])  # 1 / seconds from a line, where its surroundings are read
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    "How small a change of I-/I+ one recording can show."
+
+    seconds: float  # s, known
+    supply_hz: float  # Hz
+    wander_hz: float  # Hz rms: the supply against the sampling clock, second by second
+    noise: float  # of I-/I+, rms: what surrounds its line
+    coarse: float  # of I-/I+: what the converter's steps may do to it
+    steps: float  # of the coarsest current's converter, in the amplitude
+    whole: float  # the signature's I- where I-/I+ is 1
+
+    @property
+    def smallest(self) -> float:  # of I-/I+
+        "The smallest change that stands out."
+        return STANDS_OUT * math.hypot(self.noise, self.coarse)
+
+    @property
+    def apart_hz(self) -> float:  # Hz
+        "The distance of two lines that are told apart."
+        return APART_S / self.seconds
+
+
+def _stepped(x: np.ndarray, step: float, amplitude: float, turn: float) -> float:
+    "What steps do to the line of a series (time,) that turns by so much a sample, in its unit."
+    x = x[np.isfinite(x)]
+    noise = x[2:] - 2 * np.cos(turn) * x[1:-1] + x[:-2]  # without the supply
+    own = float(np.mean(noise**2)) / (2 + 4 * np.cos(turn) ** 2) - step**2 / 12
+    left = math.exp(-2 * (np.pi / step) ** 2 * max(own, 0.0)) if step else 0.0
+    return 2 * step / np.pi * math.sqrt(step / (np.pi**2 * amplitude)) * left
+
+
+def sensitivity(
+    recording: Recording,
+    *,
+    mask: tuple[str, ...] = (),  # channels that take no part
+) -> Sensitivity | None:  # None: no three phase currents, or no supply frequency
+    "How small a change of I-/I+ a recording can show."
+    sight = look(recording, mask=mask)
+    supply_hz = None if sight is None else supply_line(sight)
+    if supply_hz is None:
+        return None
+    steady = steadied(sight, supply_hz)
+    known = sight.weight > 0
+    seconds = float(known.sum() / sight.fs)
+    drift = np.gradient(steady.time_s - sight.time_s, 1 / sight.fs)[known]
+    positive = max(map(abs, steady.mirrored(steady.current, supply_hz)))
+    volts = 1.0 if steady.voltage is None else max(map(abs, steady.mirrored(steady.voltage, supply_hz)))
+    rest = steady.without(steady.current, supply_hz)
+    around = [abs(steady.line(rest, k / seconds - supply_hz)) ** 2 for k in _BESIDE]
+    phases = phase_channels(recording.channels, recording.roles, units=recording.units)
+    three = recording.signal[list(phases)]
+    steps = [step_of(x) for x in three]
+    turn = 2 * np.pi * supply_hz / recording.fs
+    coarse = [_stepped(x.astype(np.float64), step, positive, turn) for x, step in zip(three, steps)]
+    return Sensitivity(
+        seconds=seconds,
+        supply_hz=supply_hz,
+        wander_hz=float(supply_hz * drift.std()),
+        noise=math.sqrt(np.median(around) / math.log(2)) / positive,
+        coarse=float(np.linalg.norm(coarse)) / 3 / positive,
+        steps=positive / max(max(steps), 1e-300),
+        whole=positive / volts,
+    )
+
+# %% ../../nbs/data/13_signature.ipynb #can-show-def
+_HEALTHY = 3  # recordings, before their scatter is told
+
+
+def _among_themselves(read: Sequence[tuple[Signature, float]]) -> float:
+    "By how much I-/I+ of healthy recordings (signature, whole) differs given their condition: rms of one part."
+    condition = np.stack([signature.condition for signature, _ in read])
+    share = np.stack([signature.feature[:2] / whole for signature, whole in read])
+    return float(np.sqrt(np.trace(np.linalg.inv(Conditional.fit(condition, share).precision)) / 2))
+
+
+def can_show(
+    recordings: Iterable[Recording],
+    *,
+    mask: tuple[str, ...] = (),  # channels that take no part
+    pole_pairs: int = ASSUMED_PAIRS,  # of the motor
+) -> str:  # empty where no recording has three phase currents and a supply
+    "Whether recordings can show a light short at all, in a sentence."
+    found = [(r, s) for r in recordings if (s := sensitivity(r, mask=mask)) is not None]
+    if not found:
+        return ""
+    middle = sorted((s for _, s in found), key=lambda s: s.smallest)[len(found) // 2]
+    told = f"smallest change of I-/I+ that stands out of one recording of {middle.seconds:.3g} s: {middle.smallest:.1g}"
+    told += f"; a light short moves {LIGHT:g}: "
+    if middle.smallest > LIGHT:
+        why = f"the converter has {middle.steps:.0f} steps to the amplitude"
+        if middle.noise > middle.coarse:
+            need = middle.seconds * (middle.smallest / LIGHT) ** 2
+            why = f"noise; {need:.2g} s would do"
+        return f"{told}can't be seen ({why})"
+    healthy = [(r, s.whole) for r, s in found if r.class_id == 0]
+    read = [(read_signature(r, mask=mask, pole_pairs=pole_pairs), whole) for r, whole in healthy]
+    apart = _among_themselves(read) if len(read) >= _HEALTHY else 0.0
+    if STANDS_OUT * apart > LIGHT:
+        return f"{told}can be seen, but healthy recordings differ by {apart:.1g} among themselves"
+    return f"{told}can be seen"
