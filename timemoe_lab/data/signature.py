@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement, product
 
 import numpy as np
-from scipy.signal import firwin, resample_poly
 
 # %% ../../nbs/data/13_signature.ipynb #own-imports
 from .phases import full_roles, park, phase_channels, three_of
@@ -113,6 +112,8 @@ def look(
     part: tuple[int, int] | None = None,  # samples, [start, end); None is all
 ) -> Sight | None:  # None: no three phase currents, or too little of them
     "The vectors of a recording."
+    from scipy.signal import firwin, resample_poly  # takes a second, which no command should wait for
+
     how = {"roles": recording.roles, "units": recording.units}
     phases = phase_channels(recording.channels, **how)
     if phases is None or any(recording.channels[i] in mask for i in phases):
