@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
-from scipy.io import loadmat, whosmat
 
 # %% ../../nbs/data/07_formats.ipynb #formats-imports-lab
 from .cells import OVER_RANGE, SECONDS, Numerals, known_unit, name_and_unit, plain, time_unit
@@ -446,6 +445,8 @@ def _read_mat(path: Path) -> list[tuple[str, Columns]]:
         head = file.read(520)
     if head.startswith(b"MATLAB 7.3") or b"\x89HDF\r\n" in (head[:6], head[512:518]):
         return _read_hdf5(path)
+    from scipy.io import loadmat, whosmat  # takes a second, which no command should wait for
+
     _once(path, (name for name, *_ in whosmat(path)), "variables")
     found = loadmat(path, simplify_cells=True)
     return _from_mat(path, {k: v for k, v in found.items() if not k.startswith("__")})

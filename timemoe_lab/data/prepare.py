@@ -17,7 +17,6 @@ from functools import reduce
 
 import numpy as np
 from scipy.fft import rfft, rfftfreq
-from scipy.signal import firwin, upfirdn
 
 # %% ../../nbs/data/15_prepare.ipynb #own-imports
 from ..config import ASSUMED_PAIRS, DataConfig
@@ -54,6 +53,8 @@ def decimate(
     "The low-passed signal at 1/`factor` of its rate."
     if factor == 1:
         return signal.astype(np.float32, copy=False)
+    from scipy.signal import firwin, upfirdn  # takes a second, which no command should wait for
+
     half = TAPS * factor
     taps = firwin(2 * half + 1, 1 / factor, window="hamming")
     width = ((0, 0), (half, half))

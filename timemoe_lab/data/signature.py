@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement, product
 
 import numpy as np
-from scipy.signal import firwin
 
 # %% ../../nbs/data/13_signature.ipynb #own-imports
 from .phases import full_roles, park, phase_channels, three_of
@@ -127,6 +126,8 @@ def look(
     part: tuple[int, int] | None = None,  # samples, [start, end); None is all
 ) -> Sight | None:  # None: no three phase currents, or too little of them
     "The vectors of a recording."
+    from scipy.signal import firwin  # takes a second, which no command should wait for
+
     how = {"roles": recording.roles, "units": recording.units}
     phases = phase_channels(recording.channels, **how)
     if phases is None or any(recording.channels[i] in mask for i in phases):
