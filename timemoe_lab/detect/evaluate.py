@@ -490,7 +490,8 @@ def points_of(
     beta, point = scorer.run.config.score.f_beta, scorer.point
     limit = point.rows[row]
     if level == "point":
-        chosen = [("by hand" if point.author else "calibration", point.split, limit.point)]
+        own = f"validation F{beta:g}" if point.split == "validation" else "calibration"
+        chosen = [("by hand" if point.author else own, point.split, limit.point)]
         counts = pool(row, tested)
         n = int(sum(t.counts.sum() for t in tested))
     else:
@@ -500,7 +501,9 @@ def points_of(
         n = len(tested)
     if validation:
         seen = samples_of(row, validation) if level == "point" else recordings_of(row, validation)
-        chosen += [(f"validation F{beta:g}", "validation", best_f_beta(seen.score, seen.label, beta=beta))]
+        best = best_f_beta(seen.score, seen.label, beta=beta)
+        named = f"validation F{beta:g}"
+        chosen += [(named, "validation", best)] if chosen[0][0] != named else []
         chosen += [("validation cost", "validation", cost_threshold(seen.score, seen.label))]
     chosen += [(f"oracle F{beta:g}", "test", counts.best(beta))]
     return [
