@@ -193,6 +193,21 @@ def test_every_row_is_measured_as_scikit_learn_measures_it(seen, whole):
         assert point["f1"] == pytest.approx(f1_score(label, alarm)) and point["fp"] == (alarm & ~label).sum(), name
 
 
+def test_calling_everything_faulty_is_a_row_beside_random_and_is_compared_with_nowhere_else(seen, whole):
+    (row,) = [r for r in whole.rows if r.name == "everything faulty"]
+    n_faulty = n = 0
+    for recording, _ in seen.found:
+        keep = np.ones(recording.n_samples, bool)
+        for edge in np.flatnonzero(np.diff(recording.label.astype(int))) + 1:
+            keep[edge - 500 : edge + 500] = False
+        n_faulty, n = n_faulty + (recording.label & keep).sum(), n + keep.sum()
+    share = n_faulty / n
+    assert row.point["f1"] == pytest.approx(2 * share / (1 + share)) and row.point["precision"] == pytest.approx(share)
+    assert row.point["recall"] == row.point["fpr"] == row.recording["recall"] == row.recording["fpr"] == 1
+    assert row.point["roc_auc"] == 0.5 and row.recording["balanced_f1"] == pytest.approx(2 / 3)
+    assert "everything faulty" in evaluation_table(whole) and row.name not in {v.against for v in whole.verdicts}
+
+
 def test_classes_conditions_and_delays_are_counted_one_by_one(seen, whole):
     rows = {r.name: r for r in whole.rows}
     for name in ("lab", BASELINE, COIN):

@@ -1233,6 +1233,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'timemoe_lab/detect/controls.py'),
                                              'timemoe_lab.detect.controls.cut_windows': ( 'detect/controls.html#cut_windows',
                                                                                           'timemoe_lab/detect/controls.py'),
+                                             'timemoe_lab.detect.controls.everything_faulty': ( 'detect/controls.html#everything_faulty',
+                                                                                                'timemoe_lab/detect/controls.py'),
                                              'timemoe_lab.detect.controls.fit_autoregression': ( 'detect/controls.html#fit_autoregression',
                                                                                                  'timemoe_lab/detect/controls.py'),
                                              'timemoe_lab.detect.controls.fit_control': ( 'detect/controls.html#fit_control',

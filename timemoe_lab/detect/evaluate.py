@@ -24,6 +24,7 @@ from ..data.prepare import EPS, Counts, Frame, Normalised, normalise
 from ..data.recording import Recording, conform
 from ..data.store import Store
 from timemoe_lab.detect.controls import (
+    ALARM,
     BASELINE,
     COIN,
     CONTROLS,
@@ -32,6 +33,7 @@ from timemoe_lab.detect.controls import (
     Control,
     FittedControl,
     coin,
+    everything_faulty,
     fit_control,
     rows_of,
 )
@@ -134,7 +136,7 @@ class Detectors:
             like["like"] = f"the run {run.path}"
             seen = normalise(conform(recording, **like, where=Path(where)), frame=frame, config=config.data)
             found |= {k: c.score(recording, seen, frame=frame, config=config) for k, c in self.controls.items()}
-        found[COIN] = coin(recording, config)
+        found |= {COIN: coin(recording, config), ALARM: everything_faulty(recording, config)}
         wanted = self.thresholds if self.wanted is None else self.wanted
         return {k: v for k, v in found.items() if k in self.thresholds and (k == mode or k in wanted)}
 
@@ -143,7 +145,7 @@ def known_rows(
     scorer: Scorer,
 ) -> tuple[str, ...]:
     "The names of all rows."
-    return tuple(dict.fromkeys([*scorer.point.rows, UNTRAINED, *CONTROLS, COIN]))
+    return tuple(dict.fromkeys([*scorer.point.rows, UNTRAINED, *CONTROLS, COIN, ALARM]))
 
 
 def choose_rows(
@@ -172,7 +174,7 @@ def open_detectors(
     "The scorer with its controls fitted."
     frame = scorer.frame
     config = scorer.run.config
-    limits = scorer.point.rows | {COIN: _coin_thresholds(scorer)}
+    limits = scorer.point.rows | {COIN: _coin_thresholds(scorer), ALARM: Thresholds(1.0, 1.0, 1.0)}
     phases = frame.phases
     three = phases is not None and not any(frame.channels[i] in frame.mask for i in phases)
     wanted = [k for k in (UNTRAINED, *CONTROLS) if (rows is None or k in rows) and (three or k != NO_MODEL)]
