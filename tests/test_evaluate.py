@@ -1,6 +1,7 @@
 "Evaluation: controls and metrics against brute force; labels and test recordings reach no score and no threshold."
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
@@ -37,17 +38,19 @@ from timemoe_lab.detect.evaluate import (
     Kept,
     Outcome,
     calibrate_control,
+    checks_of,
     choose_rows,
     class_areas,
     evaluate,
     folds_of,
     open_detectors,
+    outcome_of,
     points_of,
     resampled_classes,
     unseen_recordings,
 )
 from timemoe_lab.detect.evaluation import Evaluation, evaluation_table
-from timemoe_lab.detect.scorer import RecordingScore, open_scorer
+from timemoe_lab.detect.scorer import RecordingScore, Scorer, open_scorer
 from timemoe_lab.detect.threshold import thresholds_of
 from timemoe_lab.files import InputError, read_json, write_json
 from timemoe_lab.records import OperatingPoint, Thresholds
@@ -188,6 +191,21 @@ def test_every_row_is_measured_as_scikit_learn_measures_it(seen, whole):
             assert point["pr_auc"] == pytest.approx(average_precision_score(label, score), abs=1e-9), name
         alarm = score >= point["threshold"]
         assert point["f1"] == pytest.approx(f1_score(label, alarm)) and point["fp"] == (alarm & ~label).sum(), name
+
+
+def test_calling_everything_faulty_is_a_row_beside_random_and_is_compared_with_nowhere_else(seen, whole):
+    (row,) = [r for r in whole.rows if r.name == "everything faulty"]
+    n_faulty = n = 0
+    for recording, _ in seen.found:
+        keep = np.ones(recording.n_samples, bool)
+        for edge in np.flatnonzero(np.diff(recording.label.astype(int))) + 1:
+            keep[edge - 500 : edge + 500] = False
+        n_faulty, n = n_faulty + (recording.label & keep).sum(), n + keep.sum()
+    share = n_faulty / n
+    assert row.point["f1"] == pytest.approx(2 * share / (1 + share)) and row.point["precision"] == pytest.approx(share)
+    assert row.point["recall"] == row.point["fpr"] == row.recording["recall"] == row.recording["fpr"] == 1
+    assert row.point["roc_auc"] == 0.5 and row.recording["balanced_f1"] == pytest.approx(2 / 3)
+    assert "everything faulty" in evaluation_table(whole) and row.name not in {v.against for v in whole.verdicts}
 
 
 def test_classes_conditions_and_delays_are_counted_one_by_one(seen, whole):
@@ -409,6 +427,47 @@ def test_permuting_fault_labels_changes_no_score_and_no_threshold(tmp_path, lean
         for k, v in a.items()
     )
     assert told[0][3] != told[1][3]  # the labels themselves are counted, of course
+
+
+CLASS = "another label before scoring changes no score"
+
+
+class Leaky(Scorer):
+    "A scorer whose scores have looked at what they must not see."
+
+    def rows(self, recording, *, where=""):
+        found = super().rows(recording, where=where)
+        return {k: replace(s, score=s.score + np.float32(1e-4) * self.peek(recording)) for k, s in found.items()}
+
+
+PEEKS = {
+    "nothing": lambda self, r: 0,
+    "class": lambda self, r: r.class_id,
+    "intervals": lambda self, r: r.label.astype(np.float32),
+    "name": lambda self, r: int(r.name[0]),
+}
+
+
+@pytest.mark.parametrize("what", PEEKS)
+def test_a_score_that_has_looked_at_a_label_fails_its_check(trained, raw, tmp_path, what):
+    shutil.copytree(trained.path, tmp_path / "run")
+    scorer = type("Peeking", (Leaky,), {"peek": PEEKS[what]})(**vars(open_scorer(tmp_path / "run")))
+    some = [r for r in read_folder(raw) if r.name[0] in "06"]
+    result = evaluate(scorer, some, where=raw, rows=("lab",))
+    (check,) = [c for c in result.checks if c.name == CLASS]
+    assert check.ok == (what == "nothing") and (check.value > 0) == (what != "nothing")
+    assert (f"CHECK FAILED: {CLASS}" in evaluation_table(result)) == (what != "nothing")
+
+
+@pytest.mark.parametrize("share", [0, 1e-3])
+def test_a_score_that_is_the_label_fails_and_one_beside_it_does_not(trained, seen, share):
+    scorer, tested = seen.detectors.scorer, []
+    for recording, found in seen.found:
+        kept = outcome_of(recording, {"lab": found["lab"]}, detectors=seen.detectors)
+        score = kept.label + np.float32(share) * kept.rows["lab"].score
+        tested.append(replace(kept, moved=0.0, rows={"lab": replace(kept.rows["lab"], score=score)}))
+    (check,) = [c for c in checks_of("lab", tested, scorer) if c.name == "scores vary among samples of one label"]
+    assert check.ok == (share > 0)
 
 
 def test_deleting_the_test_recordings_changes_no_byte_of_profile_and_threshold(tmp_path, lean_config):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import decimate as scipy_decimate
 
-from timemoe_lab.cli import write_report
+from timemoe_lab.cli import main, write_report
 from timemoe_lab.config import SCOPES, Config, DataConfig, config_from_dict, tiny
 from timemoe_lab.data.ingest import write_store
 from timemoe_lab.data.phases import VIRTUAL, in_phase_order, virtual_channels
@@ -32,9 +32,11 @@ from timemoe_lab.data.prepare import (
     moments,
     normalise,
     oddest,
+    own_beginnings,
     recording_moments,
     scale_of,
     split_recordings,
+    thin_conditions,
     training_starts,
 )
 from timemoe_lab.data.readers import read_folder
@@ -686,6 +688,72 @@ def test_no_recording_is_in_two_splits_and_conditions_are_dealt_out_evenly():
         for load in (0.0, 100.0):
             mine = [s for s, r in zip(split, rows) if r.class_id == 0 and (r.supply_hz, r.load_pct) == (hz, load)]
             assert {s: mine.count(s) for s in set(mine)} == {"train": 3, "calibration": 2, "validation": 1, "test": 2}
+
+
+def named(class_id, at, number):
+    "A recording of a class and a condition (Hz, %), without samples."
+    nothing = np.zeros((1, 2), np.float32)
+    return Recording(f"{class_id}_{at}_{number}.csv", nothing, 1.0, ("x",), ("",), class_id, *at)
+
+
+sizes_of_conditions = st.lists(st.integers(1, 12), min_size=2, max_size=21).filter(lambda n: sum(n) > len(n))
+
+
+@settings(deadline=None, max_examples=150)
+@given(sizes_of_conditions, st.integers(0, 10_000))
+def test_every_condition_trains_whatever_the_seed(sizes, seed):
+    conditions = [(30.0 + k // 3, 50.0 * (k % 3)) for k in range(len(sizes))]
+    rows = [named(0, at, i) for at, n in zip(conditions, sizes) for i in range(n)]
+    split = split_recordings(rows, seed=seed)
+    trained = {(r.supply_hz, r.load_pct) for r, s in zip(rows, split) if s == "train"}
+    assert trained == set(conditions) and split.count("calibration") >= 1 and None not in split
+    told, missing = thin_conditions(rows, split), []
+    for name in ("calibration", "test"):
+        seen = {(r.supply_hz, r.load_pct) for r, s in zip(rows, split) if s == name}
+        missing += [name] if seen != set(conditions) else []
+    assert "for train" not in told
+    assert [name for name in ("calibration", "test") if f"for {name}" in told] == missing
+
+
+@pytest.mark.parametrize("each, conditions", [(3, 21), (2, 21), (10, 1)])
+@pytest.mark.parametrize("seed", range(8))
+def test_small_campaigns_are_dealt_out_in_the_usual_shares(each, conditions, seed):
+    rows = [named(0, (30.0 + k, 0.0), i) for k in range(conditions) for i in range(each)]
+    split = split_recordings(rows, seed=seed)
+    n = len(rows)
+    want = {"calibration": round(n / 5), "test": round(n / 5), "validation": round(0.15 * n)}
+    spare = max(0, conditions - (n - sum(want.values())))  # so many more train than there would be
+    want["validation"] -= spare
+    assert {name: split.count(name) for name in want} == want
+    calibrated = {r.supply_hz for r, s in zip(rows, split) if s == "calibration"}
+    assert len(calibrated) == min(conditions, want["calibration"])  # spread over the conditions
+
+
+def test_a_condition_with_one_recording_too_few_is_named_by_prepare(tmp_path, capsys):
+    noise = np.random.default_rng(0)
+    (tmp_path / "raw").mkdir()
+    for hz in (30, 40, 50):  # one of each: the last one has to calibrate
+        x = noise.normal(size=(3, 400))
+        rows = "".join(f"{i / 1000},{','.join(f'{v:.4f}' for v in x[:, i])}\n" for i in range(400))
+        (tmp_path / "raw" / f"0_c1c{hz}c100.csv").write_text("TIME,CH1,CH2,CH3\n" + rows)
+    assert main(["prepare", str(tmp_path / "raw"), "--out", str(tmp_path / "store")]) == 0
+    said = capsys.readouterr().out
+    (left,) = [e for e in Store(tmp_path / "store").entries if e.split == "calibration"]
+    assert f"nothing healthy for train at {left.supply_hz:g} Hz 100 %" in said
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(2, 30), st.integers(0, 1000))
+def test_the_rest_of_a_file_is_never_tested_against_a_head_of_the_other_kind(n, seed):
+    "Where a head validates or tests, so does the rest; where it trains, the rest holds a fault and can't."
+    parts = ((0, "0-50"), (1, "50-90"))
+    rows = [replace(named(c, (50.0, 0.0), i), name=f"1_{i}_{part}.csv") for i in range(n) for c, part in parts]
+    split = split_recordings(rows, seed=seed)
+    pairs = list(zip(split[::2], split[1::2]))
+    assert all(rest in ("validation", "test") for _, rest in pairs)
+    assert all(head == rest for head, rest in pairs if head in ("validation", "test"))
+    crossing = {rows[2 * i + 1].name for i, (h, r) in enumerate(pairs) if r == "test" and h in ("train", "calibration")}
+    assert set(own_beginnings([r.name for r in rows], split)) == crossing
 
 
 def test_the_odd_healthy_recording_is_named_within_its_condition():

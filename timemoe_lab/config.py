@@ -30,6 +30,7 @@ class DataConfig:
     max_gap: int = 8  # samples; the longest gap that is interpolated
     scope: str = "auto"  # mean and deviation of: "train", "shared" (one for the currents), "recording", "window"; auto:
     # "window" where three currents are read, whose ratios keep what it erases, else "train"
+    mask: tuple[str, ...] = ()  # channels that are 0 and take no part, besides those of the store (SPEC 2)
     virtual: bool = False  # add Park's modulus, negative and zero sequence of the three currents as further series
     pole_pairs: int | None = None  # of the motor; None: the store's, which were told or estimated, else ASSUMED_PAIRS
 
@@ -194,6 +195,11 @@ class ScoreConfig:
     beta: float = 0.1  # weight of L2 (spec)
     error: str = "mse"  # L1 of a forecast: "mse" or "huber"
     distance: str = "euclidean"  # L2 to the mean normal vector: "euclidean" or "cosine"
+    profile: str = "channel"  # L2 is the distance to the mean vector of the "channel", or to one for all: "global"
+    positions: str = "late"  # of a window, whose hidden states count: "late", those with half a window behind them, as
+    # what looks back on little is unsure; or "all" (SPEC 18), in windows side by side
+    choose: str = "healthy"  # the threshold of a sample: by "healthy" recordings, at a risk; or, where validation
+    # recordings are labelled, by the best F-beta on them: "labelled" (SPEC 21c)
     window_s: float = 0.128  # s; span over which hidden states and errors are pooled
     hop_s: float = 0.016  # s; step of the pooling span, at most window_s
     parts: tuple[str, ...] = ()  # that the lab's score joins, see detect.score; none: the core, a vote and physics
@@ -211,6 +217,10 @@ class ScoreConfig:
         require(
             self.distance in ("euclidean", "cosine"), f"distance={self.distance!r}: expected 'euclidean' or 'cosine'"
         )
+        words = {"profile": ("channel", "global"), "positions": ("late", "all"), "choose": ("healthy", "labelled")}
+        for name, known in words.items():
+            value = getattr(self, name)
+            require(value in known, f"{name}={value!r}: expected {known[0]!r} or {known[1]!r}")
         require(
             0 < self.hop_s <= self.window_s,
             f"hop_s={self.hop_s}: expected more than 0 and at most window_s={self.window_s}",
@@ -433,10 +443,17 @@ def small() -> Config:
         agent=AgentConfig(every_steps=500),
     )
 
-
+# %% ../nbs/01_config.ipynb #literal-def
 def literal() -> Config:
-    "The specification to the letter: `base` with its score and its treatment of missing samples."
-    return replace(base(), preset="literal", data=DataConfig(nan="zero", scope="train"), score=ScoreConfig(mode="spec"))
+    "The specification to the letter, on the model of `base`."
+    goal = Rule("goal", "f1", "below", 0.950, knob="delta", by=0.98, low=0.0)
+    return replace(
+        base(),
+        preset="literal",
+        data=DataConfig(nan="zero", scope="train", mask=("CH4",)),
+        score=ScoreConfig(mode="spec", positions="all", choose="labelled"),
+        agent=AgentConfig(policy=(goal,)),
+    )
 
 
 PRESETS = {"tiny": tiny, "small": small, "base": base, "large": large, "ultra": ultra, "literal": literal}

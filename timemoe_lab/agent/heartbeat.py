@@ -12,7 +12,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from ..data.prepare import Frame
 from ..data.recording import Recording
 from ..data.store import Store
 from ..detect.score import Scores, pack_profile, score_recording
-from ..detect.scorer import SEEN, Calibration, calibrate, operating_point
+from ..detect.scorer import SEEN, Calibration, calibrate, operating_point, sample_threshold
 from ..detect.threshold import Points, best_f_beta, cost_threshold, measure, pool_points
 from ..files import InputError, atomic_path, pack_json
 from ..model.moe import DEAD_SHARE
@@ -195,7 +195,15 @@ class _Look:
     @property
     def threshold(self) -> float:
         "Where alarms begin, in the mode in force."
-        return self.calibration.thresholds[self.run.config.score.mode].point
+        score = self.run.config.score
+        return sample_threshold(self.calibration.thresholds[score.mode].point, self.points, score)
+
+    @property
+    def thresholds(self) -> dict[str, Thresholds]:
+        "The thresholds by row."
+        mode = self.run.config.score.mode
+        known = self.calibration.thresholds
+        return known | {mode: replace(known[mode], point=self.threshold)}
 
     @property
     def points(self) -> Points:
@@ -223,7 +231,7 @@ def _measured(look: _Look, store: Store, step: int) -> dict:
     calibration = look.calibration
     columns = {"threshold": look.threshold}
     labelled = [(scores, r.label) for r, scores in zip(look.validation, look.rows)]
-    columns |= validation_columns(labelled, calibration.thresholds, look.run.config, margin=look.margin)
+    columns |= validation_columns(labelled, look.thresholds, look.run.config, margin=look.margin)
     columns |= routing_columns(look.run, step)
     healthy = np.concatenate(calibration.healthy)
     columns |= {"held_out": calibration.held_out, "spread": float(np.nanmax(healthy) - np.nanmin(healthy))}

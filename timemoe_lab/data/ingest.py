@@ -41,8 +41,10 @@ from timemoe_lab.data.prepare import (
     check_splits,
     fit_scale,
     oddest,
+    own_beginnings,
     recording_moments,
     split_recordings,
+    thin_conditions,
 )
 from .layout import Sheet, read_sheet
 from .quality import about_levels, measure, problems, usual_levels
@@ -488,6 +490,12 @@ def _warnings(parts: list[Part], split: list[str], mask: tuple[str, ...]) -> dic
     told = {}
     if _too_short_to_calibrate([p for p, s in zip(parts, split) if s in ("train", "calibration")]):
         told["calibration"] = "a training will find too few windows to say what is normal; add healthy recordings"
+    heads = [p.head for p in parts]
+    thin = thin_conditions(heads, split)
+    told |= {"conditions": thin} if thin else {}
+    own = own_beginnings([h.name for h in heads], split)
+    if own:
+        told["healthy heads"] = f"of {len(own)} test recordings the head trains or calibrates: no test by recording"
     healthy = [p for p in parts if p.head.class_id == 0]
     lacking = [p for p in healthy if p.unfit and _three_currents(p, mask)]
     spoilt = [p.head.name for p in healthy if p.spoilt]

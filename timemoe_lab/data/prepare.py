@@ -6,14 +6,16 @@ offset, and splits by recording."""
 # %% auto #0
 __all__ = ['TAPS', 'EPS', 'BANDS', 'CUT', 'fill_gaps', 'decimate', 'Moments', 'moments', 'Scale', 'fit_scale', 'as_series',
            'recording_moments', 'Frame', 'scale_of', 'shared_scale', 'instance', 'Counts', 'Normalised', 'in_frame',
-           'normalise', 'guard', 'training_starts', 'covering_starts', 'healthy_counts', 'split_recordings',
-           'band_levels', 'oddest', 'check_splits']
+           'normalise', 'guard', 'training_starts', 'covering_starts', 'rests_of', 'own_beginnings', 'healthy_counts',
+           'split_recordings', 'thin_conditions', 'band_levels', 'oddest', 'check_splits']
 
 # %% ../../nbs/data/15_prepare.ipynb #imports
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import reduce
+from itertools import zip_longest
 
 import numpy as np
 from scipy.fft import rfft, rfftfreq
@@ -21,7 +23,7 @@ from scipy.fft import rfft, rfftfreq
 # %% ../../nbs/data/15_prepare.ipynb #own-imports
 from ..config import ASSUMED_PAIRS, DataConfig
 from .phases import in_phase_order, middle_of, phase_channels, virtual_channels
-from .recording import Recording
+from .recording import Recording, stem_of
 from ..files import InputError, UsageError
 
 # %% ../../nbs/data/15_prepare.ipynb #gaps-def
@@ -370,6 +372,31 @@ def covering_starts(
         return np.zeros(0, np.int64)
     return np.unique(np.append(0, np.arange((total - window) % stride, total - window + 1, stride)))
 
+# %% ../../nbs/data/15_prepare.ipynb #rests-def
+_PIECE = re.compile(r"(.+)_(\d+)-(\d+)$")
+
+
+def rests_of(
+    names: Sequence[str],  # file names of recordings
+) -> dict[int, int]:  # position of a healthy head: position of the rest of its file
+    "Which recordings are the head and the rest of one file, see `cut_head`."
+    pieces = {}
+    for i, name in enumerate(names):
+        piece = _PIECE.match(stem_of(name))
+        if piece:
+            pieces[piece[1], int(piece[2])] = i, int(piece[3])
+    heads = {stem: at for (stem, first), at in pieces.items() if first == 0}
+    return {i: pieces[stem, end][0] for stem, (i, end) in heads.items() if (stem, end) in pieces}
+
+
+def own_beginnings(
+    names: Sequence[str],  # file names of recordings
+    split: Sequence[str],  # one for each
+) -> list[str]:  # names
+    "The test recordings whose healthy head trains or calibrates."
+    crossing = [(h, r) for h, r in rests_of(names).items() if split[h] in ("train", "calibration")]
+    return [names[r] for _, r in crossing if split[r] == "test"]
+
 # %% ../../nbs/data/15_prepare.ipynb #split-def
 def healthy_counts(
     n: int,  # healthy recordings to deal out, >= 2
@@ -392,11 +419,13 @@ def split_recordings(
     free = [i for i, s in enumerate(split) if s is None]
     healthy = _shuffled([i for i in free if recordings[i].class_id == 0], [seed, 0])
     faulty = _shuffled([i for i in free if recordings[i].class_id != 0], [seed, 1])
-    for group in _by_condition(recordings, healthy):
-        counts = healthy_counts(len(group)) if len(group) > 1 else {_missing_split(split, recordings): 1}
-        names = [name for name, count in counts.items() for _ in range(count)]
-        for i, name in zip(group, names):
+    for group in _groups_to_deal(recordings, healthy):
+        for i, name in _dealt(recordings, group, split):
             split[i] = name
+    for head, rest in rests_of([r.name for r in recordings]).items():
+        if split[rest] is None and split[head] in ("validation", "test"):
+            split[rest] = split[head]
+    faulty = [i for i in faulty if split[i] is None]
     for class_id in {recordings[i].class_id for i in faulty}:
         members = [i for i in faulty if recordings[i].class_id == class_id]
         n_validation = max(1, len(members) // 4) if len(members) > 1 else 0
@@ -410,20 +439,70 @@ def _shuffled(members: list[int], seed: list[int]) -> list[int]:
     return [members[i] for i in np.random.default_rng(seed).permutation(len(members))]
 
 
-def _by_condition(recordings: Sequence[Recording], members: list[int]) -> list[list[int]]:
-    "The members by operating condition, or all together when some condition has fewer than four."
+def _by_condition(recordings: Sequence[Recording], members: Iterable[int]) -> dict[tuple, list[int]]:
+    "The members by supply frequency and load."
     groups: dict[tuple, list[int]] = {}
     for i in members:
         groups.setdefault((recordings[i].supply_hz, recordings[i].load_pct), []).append(i)
-    if all(len(g) >= 4 for g in groups.values()):
-        return list(groups.values())
-    return [members] if members else []
+    return groups
+
+
+def _groups_to_deal(recordings: Sequence[Recording], members: list[int]) -> list[list[int]]:
+    "Each condition by itself, or all together when some condition has fewer than four."
+    groups = list(_by_condition(recordings, members).values())
+    if all(len(g) >= 4 for g in groups):
+        return groups
+    return [members]
 
 
 def _missing_split(split: list[str | None], recordings: Sequence[Recording]) -> str:
     "Where a single healthy recording is needed most."
     given = {s for s, r in zip(split, recordings) if r.class_id == 0}
     return "train" if "train" not in given else "calibration" if "calibration" not in given else "test"
+
+# %% ../../nbs/data/15_prepare.ipynb #dealt-def
+def _dealt(
+    recordings: Sequence[Recording], group: list[int], split: list[str | None]
+) -> Iterable[tuple[int, str]]:  # position, split
+    "The splits of a group of healthy recordings."
+    if len(group) == 1:
+        return [(group[0], _missing_split(split, recordings))]
+    counts = healthy_counts(len(group))
+    trained = [i for i, s in enumerate(split) if s == "train" and recordings[i].class_id == 0]
+    known = _by_condition(recordings, trained)
+    conditions = _by_condition(recordings, group)
+    first = [members[0] for at, members in conditions.items() if at not in known] if len(conditions) > 1 else []
+    if len(first) == len(group):
+        first = first[:-1]  # something has to calibrate
+    turns = zip_longest(*([i for i in members if i not in first] for members in conditions.values()))
+    others = [i for turn in turns for i in turn if i is not None]
+    for name in ("train", "validation", "test", "calibration"):  # who gives up what the first ones take
+        counts[name] -= min(counts[name], max(0, sum(counts.values()) - len(others)))
+    order = ("calibration", "test", "validation", "train") if first else tuple(counts)
+    names = [name for name in order for _ in range(counts[name])]
+    return [*((i, "train") for i in first), *zip(others, names)]
+
+# %% ../../nbs/data/15_prepare.ipynb #thin-def
+def thin_conditions(
+    recordings: Sequence[Recording],  # their signals are not read
+    split: Sequence[str],  # one for each recording
+) -> str:  # a sentence; "" when nothing is wrong, or all are of one condition
+    "Which operating conditions no healthy recording trains, calibrates or tests."
+    conditions = _by_condition(recordings, range(len(recordings)))
+    healthy = {at: {split[i] for i in members if recordings[i].class_id == 0} for at, members in conditions.items()}
+    told = []
+    for name in ("train", "calibration", "test"):
+        lacking = [_told(at) for at, splits in healthy.items() if name not in splits and (splits or name == "train")]
+        if lacking and len(conditions) > 1:
+            more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+            told.append(f"nothing healthy for {name} at {'; '.join(lacking[:3])}{more}")
+    return f"of {len(conditions)} conditions {', '.join(told)}; record more healthy ones there" if told else ""
+
+
+def _told(condition: tuple[float | None, float | None]) -> str:
+    "A supply frequency and a load as text."
+    known = [f"{v:g} {unit}" for v, unit in zip(condition, ("Hz", "%")) if v is not None]
+    return " ".join(known) or "a condition that isn't told"
 
 # %% ../../nbs/data/15_prepare.ipynb #odd-def
 BANDS = 12  # of equal width in log frequency

@@ -314,9 +314,10 @@ class Store(Blocks):
             other = self.virtual_scale or self.scale  # without three currents, Frame says so
             scale = Scale(scale.mean + other.mean, scale.std + other.std)
         virtual = VIRTUAL if config.virtual else ()
+        mask = self.mask + tuple(c for c in config.mask if c in self.channels and c not in self.mask)
         how = {"virtual": virtual, "swap_phases": self.swap_phases, "roles": self.roles}
         how["pole_pairs"] = config.pole_pairs or self.pole_pairs or ASSUMED_PAIRS
-        return Frame(self.fs, self.channels, self.units, self.mask, scale, **how)
+        return Frame(self.fs, self.channels, self.units, mask, scale, **how)
 
     def verify(
         self,

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 # %% ../../nbs/detect/57_evaluation.ipynb #own-imports
-from ..data.prepare import Counts
+from ..data.prepare import Counts, own_beginnings
 from .scorer import about_counts, about_mask
 from ..files import InputError, format_table, read_json
 
@@ -266,6 +266,10 @@ def _said(result: Evaluation) -> list[str]:
     said = [v.text for v in result.verdicts]
     if result.left_out:
         said.append(f"Left out, as the store of the run isn't there (--store): {', '.join(result.left_out)}.")
+    dealt = [(name, split) for split, names in result.splits.items() for name in names]
+    own = own_beginnings([name for name, _ in dealt], [split for _, split in dealt])
+    if own:
+        said.append(f"Of {len(own)} test recordings the healthy head trained or calibrated: no test by recording.")
     failed = [f"CHECK FAILED: {c.name} (found {c.value})" for c in result.checks if not c.ok]
     return [*said, *about_mask(result.mask), *about_counts(asdict(result.counts)), *failed]
 

@@ -59,6 +59,7 @@ def learn_space(
     recordings: Sequence[Normalised],  # for training
     *,
     config: DataConfig,
+    positions: str = "late",  # of a window, whose hidden states count, see ScoreConfig
 ) -> Space:
     "The space of healthy recordings, from windows spread evenly over them."
     device = next(model.parameters()).device
@@ -75,7 +76,8 @@ def learn_space(
             valid = torch.from_numpy(np.stack([seen.valid[s, a : a + size] for a in starts]))
             out = read_windows(model, x.to(device), valid.to(device), scope=config.scope)
             late = valid.clone()
-            late[:, : size // 2] = False  # a token needs something to look back on
+            if positions == "late":
+                late[:, : size // 2] = False  # a token needs something to look back on
             h = out.hidden[late.to(device)].double().cpu().numpy()
             total[s] += h.sum(axis=0)
             square += h.T @ h
@@ -138,9 +140,10 @@ def window_grid(
     n: int,  # samples
     *,
     size: int,  # samples in a window
+    positions: str = "late",  # that a window gives: its later half, or "all"
 ) -> Grid:
-    "Windows of n samples that overlap by half."
-    stride = max(1, size // 2)
+    "Windows of n samples that overlap by half, or that lie side by side."
+    stride = max(1, size // 2) if positions == "late" else size
     start = covering_starts(n, window=size, stride=stride)
     first = np.append(0, start[1:] + size - stride)
     return Grid(start, first, np.append(first[1:], n), size)
@@ -228,6 +231,7 @@ def read_series(
     scope: str = "train",  # see DataConfig
     kind: str = "mse",  # error of a forecast: "mse" or "huber" (delta 1)
     distance: str = "euclidean",  # of L2: "euclidean" or "cosine"
+    positions: str = "late",  # of a window, that are read, see ScoreConfig
     batch: int = 64,  # windows in one pass
 ) -> Reading:
     "Aligned forecast errors, L2, and sums of hidden states, gates and gradients."
@@ -236,7 +240,7 @@ def read_series(
     known = torch.ones_like(y, dtype=torch.bool) if valid is None else torch.from_numpy(valid).to(device)
     taken = torch.ones_like(y, dtype=torch.bool) if counted is None else torch.from_numpy(counted).to(device)
     sums = _Sums(y, taken, model, hop=hop, space=space)
-    grid = window_grid(y.shape[1], size=min(context, y.shape[1]))
+    grid = window_grid(y.shape[1], size=min(context, y.shape[1]), positions=positions)
     jobs = np.stack(np.meshgrid(np.arange(len(x)), np.arange(len(grid.start)), indexing="ij"), axis=-1).reshape(-1, 2)
     for i in range(0, len(jobs), batch):
         s, w = jobs[i : i + batch].T
@@ -456,10 +460,11 @@ def gather(
         hop=hop,
         valid=valid[used],
         counted=counted[used],
-        space=None if space is None else replace(space, centre=space.centre[used]),
+        space=space and _in_use(space, used, config.score),
         scope=data.scope,
         kind=config.score.error,
         distance=config.score.distance,
+        positions=config.score.positions,
     )
     own = window_parts(reading, counted[used], hop=hop, width=width)
     parts = {name: _with_masked(part, used) for name, part in own.items()}
@@ -496,6 +501,13 @@ def _check_enough(recording: Recording, seen: Normalised, data: DataConfig) -> N
             f"{recording.name}: {recording.n_samples} samples, expected at least {data.shortest(recording.fs)} "
             "for one window; leave it out"
         )
+
+
+def _in_use(space: Space, used: np.ndarray, config: ScoreConfig) -> Space:
+    "The space with a centre for each series in use: its own, or that of all channels."
+    if config.profile == "global":
+        return replace(space, centre=np.tile(space.mean, (int(used.sum()), 1)))
+    return replace(space, centre=space.centre[used])
 
 
 def _with_masked(value: np.ndarray, used: np.ndarray) -> np.ndarray:

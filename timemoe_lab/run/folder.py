@@ -263,7 +263,7 @@ def start_run(
     "A new run folder with its config.json."
     out = check_new(out, besides=("raw", "store"))
     if config.data.scope == "auto":
-        scope = scope_for(store.channels, store.mask, roles=store.roles, units=store.units)
+        scope = scope_for(store.channels, store.frame(config.data).mask, roles=store.roles, units=store.units)
         config = replace(config, data=replace(config.data, scope=scope))
     frame = store.frame(config.data)
     if config.data.scope == "shared":
@@ -291,7 +291,7 @@ def _facts(store: Store, config: Config) -> dict:
         "units": store.units,
         "roles": store.roles,
         "pole_pairs": store.frame(config.data).pole_pairs,
-        "mask": store.mask,
+        "mask": store.frame(config.data).mask,
         "scale": asdict(store.scale),
         "virtual_scale": store.virtual_scale and asdict(store.virtual_scale),
         "swap_phases": store.swap_phases,

@@ -304,6 +304,9 @@ def _rule(m: Material) -> list[Markup]:
     )
     chosen = f"The threshold is the {p.metric}, chosen on {p.split} ({p.n_healthy} healthy recordings). "
     chosen += "No label chose it, and no test recording had a part in it."
+    if p.split == "validation":
+        chosen = f"The threshold of a sample is the {p.metric}, of validation recordings: their labels chose it. "
+        chosen += f"Those of windows and recordings come from {p.n_healthy} healthy recordings."
     if p.author:
         chosen = f"The threshold of a sample was {p.metric}, looking at {p.split} recordings and their labels."
     return [paragraph(rule), paragraph(chosen)]
@@ -368,7 +371,8 @@ def designs(
         tables.append(table(name, ["Design", *keys, "Threshold", "n"], rows, here=here))
     legend = (
         "Each design stands at its own threshold, chosen the way the decision rule's was; the row in bold is in force. "
-        "`lab` is the default design, `spec` the specification's formula, `random` a coin's score, for scale. "
+        "`lab` is the default design, `spec` the specification's formula at this run's scale. For comparison: `random` is "
+        "a coin's score, `everything faulty` alarms always, and no design is worth its alarms below the F1 of that row. "
         "A dash is undefined: an area needs both healthy and faulty ones, recall a faulty one, FPR a healthy one."
     )
     verdicts = [verdict.text for verdict in m.result.verdicts]
