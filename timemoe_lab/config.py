@@ -196,6 +196,7 @@ class ScoreConfig:
     parts: tuple[str, ...] = ()  # that the lab's score joins, see detect.score; none: what suits the channels
     level: float = 0.99  # quantile of a healthy recording's scores that its threshold has to reach
     risk: float = 0.05  # share of healthy recordings that may raise an alarm
+    alarms_per_day: float = 1.0  # false ones, of an event's rule, at most; kept where healthy time can show it
     recording_quantile: float = 0.9  # a recording's score is this quantile of its samples' scores
     f_beta: float = 0.5  # below 1 weighs precision more (SPEC 21)
     edge_s: float = 0.05  # s; samples this near to the edge of a fault are not evaluated
@@ -215,6 +216,8 @@ class ScoreConfig:
         for name in ("level", "risk", "recording_quantile"):
             require(0 < getattr(self, name) < 1, f"{name}={getattr(self, name)}: expected a number between 0 and 1")
         require(self.f_beta > 0, f"f_beta={self.f_beta}: expected more than 0")
+        per_day = self.alarms_per_day
+        require(0 < per_day < math.inf, f"alarms_per_day={per_day}: expected a number above 0, such as 0.1")
         require(self.edge_s >= 0, f"edge_s={self.edge_s}: expected 0 s or more")
 
 # %% ../nbs/01_config.ipynb #space-def
