@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['APART', 'DAY', 'ALARM_COLUMNS', 'Alarm', 'alarms_of', 'first_rule', 'look_ahead', 'loudest', 'per_day', 'at_most',
-           'time_in_words', 'calibrate_alarms', 'about_rule', 'with_events', 'event_level', 'all_thresholds',
-           'rule_in_force', 'rule_of', 'Events', 'events_of', 'is_false', 'AlarmLine', 'alarm_lines', 'leading_series',
-           'save_alarms', 'alarms_in_words']
+           'rate_in_words', 'time_in_words', 'calibrate_alarms', 'about_rule', 'with_events', 'event_level',
+           'all_thresholds', 'rule_in_force', 'rule_of', 'Events', 'events_of', 'is_false', 'AlarmLine', 'alarm_lines',
+           'leading_series', 'save_alarms', 'alarms_in_words']
 
 # %% ../../nbs/detect/53_alarms.ipynb #imports
 import csv
@@ -208,6 +208,13 @@ def at_most(
     return float(chi2.ppf(0.95, 2 * n + 2) / 2 * DAY / seconds) if seconds > 0 else math.inf
 
 
+def rate_in_words(
+    rate: float,  # alarms a day
+) -> str:
+    "A rate with three digits, and never as a power of ten."
+    return f"{float(f'{rate:.3g}'):,.10g}"
+
+
 def time_in_words(
     seconds: float,  # s
 ) -> str:
@@ -281,8 +288,7 @@ def about_rule(
         return "How often this rule alarms falsely is unknown: nobody has counted it on healthy recordings."
     n = rule.n_alarms
     counted = f"{n} false alarm{'s' if n != 1 else ''} in {time_in_words(rule.healthy_s)} "
-    counted += f"of {rule.n_recordings} healthy recordings: at most {rule.most_per_day:,.3g} a day at 95 %."
-    counted = counted.replace("e+0", "e") if rule.most_per_day >= 1e9 else counted
+    counted += f"of {rule.n_recordings} healthy recordings: at most {rate_in_words(rule.most_per_day)} a day at 95 %."
     if rule.per_day is None:
         return counted
     if rule.shown:
