@@ -2305,6 +2305,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'timemoe_lab.view.report._decided': ('view/report.html#_decided', 'timemoe_lab/view/report.py'),
                                          'timemoe_lab.view.report._departures': ( 'view/report.html#_departures',
                                                                                   'timemoe_lab/view/report.py'),
+                                         'timemoe_lab.view.report._event_in_words': ( 'view/report.html#_event_in_words',
+                                                                                      'timemoe_lab/view/report.py'),
                                          'timemoe_lab.view.report._excerpt': ('view/report.html#_excerpt', 'timemoe_lab/view/report.py'),
                                          'timemoe_lab.view.report._failures': ('view/report.html#_failures', 'timemoe_lab/view/report.py'),
                                          'timemoe_lab.view.report._held': ('view/report.html#_held', 'timemoe_lab/view/report.py'),

@@ -15,6 +15,7 @@ from .threshold import (
     pool_points,
     sweep,
 )
+from .alarms import Alarm, AlarmLine, about_rule, alarms_of, calibrate_alarms, events_of
 from .controls import BASELINE, COIN
 from .scorer import (
     SEEN,
@@ -35,6 +36,8 @@ __all__ = [
     "BASELINE",
     "COIN",
     "SEEN",
+    "Alarm",
+    "AlarmLine",
     "Calibration",
     "Confusion",
     "Evaluation",
@@ -46,15 +49,19 @@ __all__ = [
     "Sweep",
     "about_counts",
     "about_mask",
+    "about_rule",
+    "alarms_of",
     "away_from_edges",
     "best_f_beta",
     "calibrate",
+    "calibrate_alarms",
     "choose_rows",
     "confusion",
     "cost_threshold",
     "curve",
     "evaluate",
     "evaluation_table",
+    "events_of",
     "measure",
     "open_scorer",
     "operating_point",
