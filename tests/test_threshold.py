@@ -14,13 +14,10 @@ from sklearn.metrics import average_precision_score, f1_score, fbeta_score, prec
 from timemoe_lab.detect.threshold import (
     away_from_edges,
     best_f_beta,
-    bootstrap_ratio,
     conformal_threshold,
     confusion,
     cost_threshold,
     curve,
-    detection_delay,
-    false_alarms,
     interval,
     joined,
     measure,
@@ -123,7 +120,6 @@ def test_nothing_but_nan_has_no_answer(score):
     assert set(got.values()) == {None, 0}
     assert math.isnan(best_f_beta(score, label, beta=0.5)) and math.isnan(cost_threshold(score, label))
     assert np.isnan(vus(score, label, window=2)).all() and len(curve(score, label)[2]) == 0
-    assert false_alarms(score, label, 0.5, fs=1.0) == (0, 0.0)
     assert set(intervals([score], [label], 0.5).values()) == {None}
 
 
@@ -136,7 +132,6 @@ def test_samples_without_a_score_change_nothing_but_their_number():
     assert best_f_beta(more, truth, beta=0.5) == best_f_beta(score, label, beta=0.5)
     assert cost_threshold(more, truth) == cost_threshold(score, label)
     assert all(np.array_equal(a, b) for a, b in zip(curve(more, truth), curve(score, label)))
-    assert false_alarms(more, truth, 0.8, fs=1.0) == false_alarms(score, label, 0.8, fs=1.0)
     assert intervals([more, more], [truth, truth], 0.8, n=20) == intervals([score] * 2, [label] * 2, 0.8, n=20)
 
 
@@ -261,26 +256,6 @@ def test_windows_are_of_one_kind_and_have_the_mean_score(case, width):
             want.append((sum(known) / len(known), part[0][1]))
     score, label = to_windows(*(np.array(x) for x in zip(*case)), width)
     assert list(zip(score, label)) == [(pytest.approx(s), y) for s, y in want]
-
-
-@given(series)
-def test_a_false_alarm_is_an_unbroken_stretch_of_healthy_time(case):
-    episodes, alarmed, healthy = 0, False, 0
-    for s, y in case:
-        if math.isnan(s):
-            continue
-        now = s >= 1 and not y
-        episodes, alarmed, healthy = episodes + (now and not alarmed), now, healthy + (not y)
-    score, label = (np.array(x) for x in zip(*case))
-    got, hours = false_alarms(score, label, 1.0, fs=4.0)
-    assert got == episodes and hours == pytest.approx(healthy / 4 / 3600)
-
-
-def test_a_delay_counts_from_the_beginning_of_each_fault():
-    score = np.array([9, 0, 0, 5, 9, NAN, NAN, 4, 9, 0], float)
-    got = detection_delay(score, [(1, 5), (5, 8), (0, 2), (5, 7), (4, 5)], 5.0, fs=10.0)
-    assert np.array_equal(got, [0.2, NAN, 0.0, NAN, 0.0], equal_nan=True)
-    assert len(detection_delay(score, [], 5.0, fs=10.0)) == 0
 
 
 # Volume under the surface
@@ -458,14 +433,6 @@ def test_rows_of_a_table_are_drawn_together():
     better = [s + 0.2 * y for s, y in zip(scores, labels)]
     a, b = (resampled_metrics(s, labels, 1.0, seed=5)["roc_auc"] for s in (scores, better))
     assert (b > a).all() and interval(a)[1] > interval(b)[0]  # better beyond doubt, though the intervals overlap
-
-
-def test_the_interval_of_a_ratio_resamples_recordings():
-    part, whole = np.array([3, 0, 1, 0, 9]), np.array([1.0, 2.0, 1.0, 0.0, 0.0])
-    times = resample(np.zeros(5), n=700, seed=4)
-    want = [sum(t * part) / sum(t * whole) if sum(t * whole) else NAN for t in times]
-    assert bootstrap_ratio(part, whole, n=700, seed=4) == pytest.approx(np.nanquantile(want, [0.025, 0.975]))
-    assert bootstrap_ratio(part[3:], whole[3:]) is None
 
 
 @pytest.mark.slow

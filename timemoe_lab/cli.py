@@ -42,6 +42,7 @@ from .data.recording import Kind, Recording
 from .data.series import SeriesFolder
 from .data.store import SPLIT_CODES, Store, verify_store
 from .files import Bar, InputError, UsageError, atomic_path, check_new, format_table, json_ready, read_json
+from .records import OperatingPoint
 
 if TYPE_CHECKING:
     from timemoe_lab.agent.heartbeat import Figures
@@ -632,8 +633,9 @@ def _configure(options: argparse.Namespace) -> Config:
     config = _read_config(given["config"]) if "config" in given else preset(options.preset)
     data = replace(config.data, **{n: given[n] for n in ("scope", "virtual", "pole_pairs") if n in given})
     train = replace(config.train, **{name: given[name] for name in _RECIPE if name in given})
+    wish = {"alarms_per_day": given["alarms_per_day"]} if "alarms_per_day" in given else {}
     agent = replace(config.agent, policy=read_policy(given["policy"])) if "policy" in given else config.agent
-    return replace(config, data=data, train=train, agent=agent)
+    return replace(config, data=data, train=train, agent=agent, score=replace(config.score, **wish))
 
 
 _RECIPE = ("seed", "steps", "batch", "accumulation", "recompute")
@@ -705,6 +707,7 @@ def _go_on(run: "RunFolder", store: Store, device, minutes: float | None, column
 # %% ../nbs/82_cli.ipynb #outcome-def
 def _outcome(run: "RunFolder", columns: Sequence[str] = ()) -> dict:
     "What a run has come to: its table, its decisions and the best settings."
+    from timemoe_lab.detect.alarms import about_rule
     from timemoe_lab.agent.state import beat_table, best_settings, decision_lines
     from timemoe_lab.run.folder import remarks
 
@@ -713,6 +716,8 @@ def _outcome(run: "RunFolder", columns: Sequence[str] = ()) -> dict:
     lines = [beat_table(run, columns=columns), *decision_lines(run), found.text]
     measured = read_json(best / "state.json")["beat"]
     facts = {"run": str(run.path), "table": "\n".join(lines), "best": best.name, "best_set": asdict(found)}
+    rule = OperatingPoint.read(run.path / "operating_point.json").event
+    facts |= {"false_alarms": about_rule(rule)} if rule else {}
     return facts | {"threshold": measured["threshold"], "f1": measured["f1"], "remarks": remarks(run)}
 
 
@@ -857,6 +862,7 @@ def reproduce_command(options: argparse.Namespace) -> dict:
 # %% ../nbs/82_cli.ipynb #score-command-def
 def score_command(options: argparse.Namespace) -> dict:
     "Scores a folder."
+    from timemoe_lab.detect.alarms import alarms_in_words
     from timemoe_lab.detect.scorer import open_scorer, score_recordings
     from timemoe_lab.model.device import pick_device
 
@@ -875,6 +881,9 @@ def score_command(options: argparse.Namespace) -> dict:
         | {"unscored": r.n_unscored, "missing": r.n_missing}
         for r in found
     ]
+    lines = [line for r in found for line in r.alarms]
+    events = [vars(line) | vars(line.alarm) for line in lines]
+    said = f"{alarms_in_words(len(lines), sum(r.seconds for r in found))}: {options.out / 'alarms.csv'}"
     columns = {"File": "file", "Score": "score:.4g", "Alarm": "alarm", "Samples without score": "unscored"}
     return {
         "out": str(options.out),
@@ -882,7 +891,8 @@ def score_command(options: argparse.Namespace) -> dict:
         "recording_threshold": limit,
         "alarms": sum(r.score >= limit for r in found),
         "recordings": [row | {"alarm": bool(row["alarm"])} for row in rows],
-        "table": format_table(rows, columns | {"Missing cells": "missing"}),
+        "events": [{k: v for k, v in event.items() if k != "alarm"} for event in events],
+        "table": format_table(rows, columns | {"Missing cells": "missing"}) + f"\n\n{said}",
         **noticed,
     }
 
@@ -1177,7 +1187,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_makers(add: Callable[..., argparse.ArgumentParser]) -> None:
     "The commands that make recordings, stores and runs."
-    demo = add("demo", demo_command, "seed", "device", "preset", "steps", "mask", "fs", "scope", "virtual")
+    shared = ("seed", "device", "preset", "steps", "mask", "fs", "scope", "virtual", "alarms-per-day")
+    demo = add("demo", demo_command, *shared)
     demo.add_argument("--data", type=Path, metavar="RAW", help="raw folder; without it motors are simulated")
     demo.add_argument(
         "--out", type=Path, metavar="RUN", help="run folder to make (default: runs/demo, or the next free name)"
@@ -1236,6 +1247,11 @@ _SHARED = {
     },
     "skip-bad": {"action": "store_true", "help": "go on without recordings that can't be used, and list them"},
     "checkpoint": {"default": "best", "metavar": "C", "help": "best, last or a step (default: best; of resume: last)"},
+    "alarms-per-day": {
+        "type": _positive,
+        "metavar": "N",
+        "help": "false alarms of events, at most, such as 0.1; kept where healthy time can show it (default: 1)",
+    },
     "config": {"type": Path, "metavar": "FILE", "help": "settings that tune found, or a run's, instead of a preset"},
     "policy": {
         "type": Path,
@@ -1248,7 +1264,7 @@ _SHARED = {
 # %% ../nbs/82_cli.ipynb #training-options-def
 def _add_training(add: Callable[..., argparse.ArgumentParser]) -> None:
     "The commands that train."
-    shared = ("seed", "device", "preset", "scope", "virtual", "config", "policy", "pole-pairs")
+    shared = ("seed", "device", "preset", "scope", "virtual", "config", "policy", "pole-pairs", "alarms-per-day")
     command = add("train", train_command, *shared)
     command.set_defaults(seed=None)
     command.add_argument("store", type=Path, metavar="STORE", help="store that prepare made")

@@ -15,6 +15,7 @@ from .threshold import (
     pool_points,
     sweep,
 )
+from .alarms import Alarm, AlarmLine, about_rule, alarms_of, calibrate_alarms, events_of
 from .diagnosis import Change, Diagnosis, Healthy, Level, NamedLine, Ray, Usual, diagnose, healthy_of, say, usual_of
 from .controls import BASELINE, COIN
 from .scorer import (
@@ -36,6 +37,8 @@ __all__ = [
     "BASELINE",
     "COIN",
     "SEEN",
+    "Alarm",
+    "AlarmLine",
     "Calibration",
     "Change",
     "Confusion",
@@ -54,9 +57,12 @@ __all__ = [
     "Usual",
     "about_counts",
     "about_mask",
+    "about_rule",
+    "alarms_of",
     "away_from_edges",
     "best_f_beta",
     "calibrate",
+    "calibrate_alarms",
     "choose_rows",
     "confusion",
     "cost_threshold",
@@ -64,6 +70,7 @@ __all__ = [
     "diagnose",
     "evaluate",
     "evaluation_table",
+    "events_of",
     "healthy_of",
     "measure",
     "open_scorer",

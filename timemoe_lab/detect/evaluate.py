@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['VUS_WINDOW', 'ASKED', 'TITLES', 'LEVELS', 'folds_of', 'calibrate_control', 'Detectors', 'known_rows', 'choose_rows',
-           'open_detectors', 'Kept', 'Outcome', 'outcome_of', 'unseen_recordings', 'pool', 'row_of', 'class_areas',
-           'recall_by', 'samples_of', 'recordings_of', 'intervals_of', 'resampled_row', 'resampled_classes',
-           'points_of', 'verdicts', 'relabelled', 'moved_by_label', 'checks_of', 'summarise', 'evaluate']
+           'open_detectors', 'Kept', 'Outcome', 'outcome_of', 'unseen_recordings', 'pool', 'row_of', 'events_measured',
+           'class_areas', 'recall_by', 'samples_of', 'recordings_of', 'intervals_of', 'resampled_row',
+           'resampled_classes', 'points_of', 'verdicts', 'relabelled', 'moved_by_label', 'checks_of', 'summarise',
+           'evaluate']
 
 # %% ../../nbs/detect/58_evaluate.ipynb #imports
 import math
@@ -23,6 +24,17 @@ from ..config import Config
 from ..data.prepare import EPS, Counts, Frame, Normalised, normalise
 from ..data.recording import Recording, conform
 from ..data.store import Store
+from timemoe_lab.detect.alarms import (
+    Events,
+    alarm_lines,
+    all_thresholds,
+    events_of,
+    look_ahead,
+    per_day,
+    rule_in_force,
+    rule_of,
+    save_alarms,
+)
 from timemoe_lab.detect.controls import (
     ALARM,
     BASELINE,
@@ -48,19 +60,16 @@ from timemoe_lab.detect.evaluation import (
     Row,
     Verdict,
 )
-from .score import Scores
+from .score import RECORDING_PARTS, Scores
 from .scorer import RecordingScore, Scorer, calibrate, save_facts, save_scores, save_summary
 from timemoe_lab.detect.threshold import (
     Points,
     Sweep,
     away_from_edges,
     best_f_beta,
-    bootstrap_ratio,
     confusion,
     cost_threshold,
     defined,
-    detection_delay,
-    false_alarms,
     interval,
     joined,
     measure,
@@ -68,14 +77,13 @@ from timemoe_lab.detect.threshold import (
     resample,
     resampled_metrics,
     sweep,
-    thresholds_of,
     to_windows,
     vus,
     window_samples,
 )
 from ..files import InputError, UsageError, atomic_path, write_json
 from ..model.moe import DEAD_SHARE
-from ..records import Thresholds
+from ..records import AlarmRule, Thresholds
 from ..run.folder import RunFolder, find_store
 
 # %% ../../nbs/detect/58_evaluate.ipynb #controls-def
@@ -102,7 +110,7 @@ def calibrate_control(
     for fold in folds_of(len(seen)):
         others = fit_control(control, [r for i, r in enumerate(rows) if i not in fold])
         scores += [others.score(recordings[i], seen[i], **how) for i in fold]
-    return fit_control(control, rows), thresholds_of(scores, fs=frame.fs, config=config)
+    return fit_control(control, rows), all_thresholds(scores, fs=frame.fs, config=config)
 
 # %% ../../nbs/detect/58_evaluate.ipynb #detectors-def
 @dataclass(frozen=True)
@@ -200,7 +208,7 @@ def _coin_thresholds(scorer: Scorer) -> Thresholds:
     nothing = np.zeros((0, max(round(10 * frame.fs), 10 * window_samples(frame.fs, config))), np.float32)
     names = [r["name"] for r in scorer.run.facts["recordings"] if r["split"] in ("train", "calibration")]
     tossed = [coin(Recording(n, nothing, frame.fs, (), (), 0), config) for n in names]
-    return thresholds_of(tossed, fs=frame.fs, config=config)
+    return all_thresholds(tossed, fs=frame.fs, config=config)
 
 # %% ../../nbs/detect/58_evaluate.ipynb #tested-def
 @dataclass(frozen=True)
@@ -210,8 +218,7 @@ class Kept:
     score: np.ndarray  # (cell,) float32, at the model's rate
     windows: tuple[np.ndarray, np.ndarray]  # see to_windows
     recording: float  # recording score
-    alarms: tuple[int, float]  # false alarms, and hours that they are out of
-    delay: np.ndarray  # (fault,) s, NaN where it is missed
+    events: Events  # faults found, false alarms and the time they are out of, by the rule in force
 
 
 @dataclass(frozen=True)
@@ -246,32 +253,46 @@ def outcome_of(
     counted = away_from_edges(label, round(config.score.edge_s * recording.fs))
     pad = (0, -len(label) % factor)
     counts = [np.pad(counted & y, pad).reshape(-1, factor).sum(axis=1) for y in (~label, label)]
+    mode, scores = next(iter(found.items()))
+    alarms = alarm_lines(recording.name, scores, _rule(mode, recording, detectors)[0], fs=recording.fs)
+    notes = detectors.scorer.notes(recording)
     at = [f"{v:g} {unit}" for v, unit in ((recording.supply_hz, "Hz"), (recording.load_pct, "%")) if v is not None]
     return Outcome(
-        scored=RecordingScore.of(recording, next(iter(found.values())), notes=detectors.scorer.notes(recording)),
+        scored=RecordingScore.of(recording, scores, notes=notes, alarms=alarms),
         class_id=recording.class_id,
         condition=", ".join(at),
         faulty=bool(label.any()),
         n_samples=recording.n_samples,
         label=label[::factor],
         counts=np.array(counts, np.int32),
-        rows={row: _keep(s, recording, counted, detectors.thresholds[row], config) for row, s in found.items()},
+        rows={row: _keep(s, recording, counted, _rule(row, recording, detectors), config) for row, s in found.items()},
     )
 
 
-def _keep(scores: Scores, recording: Recording, counted: np.ndarray, limit: Thresholds, config: Config) -> Kept:
+def _rule(row: str, recording: Recording, detectors: Detectors) -> tuple[AlarmRule, float]:
+    "The rule of a row, and how far its scores look ahead, in s: a window, or to the end of the recording."
+    config = detectors.scorer.run.config
+    rule = rule_in_force(detectors.scorer.point, fs=recording.fs, config=config)
+    whole = row in RECORDING_PARTS
+    ahead_s = recording.n_samples / recording.fs if whole else look_ahead(recording.fs, config)
+    return rule_of(detectors.thresholds[row], rule), ahead_s
+
+
+def _keep(
+    scores: Scores, recording: Recording, counted: np.ndarray, rule: tuple[AlarmRule, float], config: Config
+) -> Kept:
     "What is kept of one row."
     score, fs = scores.score, recording.fs
     factor = config.data.decimation(fs)
     assert np.array_equal(np.repeat(score[::factor], factor)[: len(score)], score, equal_nan=True)
     inner = np.where(counted, score, np.nan)
     whole = ((0, recording.n_samples),) if recording.class_id else ()
+    margin = round(config.score.edge_s * fs)
     return Kept(
         score=score[::factor].copy(),
         windows=to_windows(inner, recording.label, window_samples(fs, config)),
         recording=scores.recording_score,
-        alarms=false_alarms(inner, recording.label, limit.point, fs=fs),
-        delay=detection_delay(score, recording.faults or whole, limit.point, fs=fs),
+        events=events_of(score, recording.faults or whole, rule[0], fs=fs, margin=margin, ahead_s=rule[1]),
     )
 
 # %% ../../nbs/detect/58_evaluate.ipynb #unseen-def
@@ -345,15 +366,34 @@ def row_of(
 
 def _along(row: str, tested: Sequence[Outcome]) -> Measures:
     "What is counted along the recordings."
-    kept = [t.rows[row] for t in tested]
-    episodes, hours = np.array([k.alarms for k in kept]).T
-    delay = np.concatenate([k.delay for k in kept])
     vus_roc, vus_pr = _volumes(row, tested)
-    return defined({"vus_roc": vus_roc, "vus_pr": vus_pr}) | {
-        "hit_rate": _hit_rate(row, tested),
-        "false_alarms_per_hour": float(episodes.sum() / hours.sum()) if hours.sum() else None,
-        "detection_delay_s": float(np.nanmedian(delay)) if np.isfinite(delay).any() else None,
-        "faults_found": float(np.isfinite(delay).mean()) if len(delay) else None,
+    volumes = defined({"vus_roc": vus_roc, "vus_pr": vus_pr})
+    return volumes | {"hit_rate": _hit_rate(row, tested)} | events_measured(row, tested)
+
+
+def events_measured(
+    row: str,
+    tested: Sequence[Outcome],
+) -> Measures:
+    "Faults that an alarm overlaps, when it was raised and known, false alarms and the healthy time they are out of."
+    events = [t.rows[row].events for t in tested]
+    delay, known = (np.concatenate([getattr(e, name) for e in events]) for name in ("delay", "known"))
+    n_found = int(np.isfinite(delay).sum())
+    n_false = sum(e.n_false for e in events)
+    seconds = sum(e.healthy_s for e in events)
+    healthy = [e for t, e in zip(tested, events) if not t.faulty]
+    return {
+        "n_alarms": sum(e.n_alarms for e in events),
+        "n_false_alarms": n_false,
+        "healthy_s": seconds,
+        "false_alarms_per_hour": n_false / seconds * 3600 if seconds else None,
+        "n_healthy": len(healthy),
+        "n_healthy_alarmed": sum(e.n_alarms > 0 for e in healthy),
+        "n_faults": len(delay),
+        "n_found": n_found,
+        "faults_found": n_found / len(delay) if len(delay) else None,
+        "detection_delay_s": float(np.nanmedian(delay)) if n_found else None,
+        "causal_delay_s": float(np.nanmedian(known)) if n_found else None,
     }
 
 
@@ -435,11 +475,12 @@ def intervals_of(
     limit: Thresholds,
     beta: float,
 ) -> Intervals:
-    "The 95 % intervals over recordings."
+    "The 95 % intervals, over recordings, and of a Poisson rate."
     found = resampled_row(row, tested, limit, beta)
-    episodes, hours = np.array([t.rows[row].alarms for t in tested]).T
+    events = [t.rows[row].events for t in tested]
+    day = per_day(sum(e.n_false for e in events), sum(e.healthy_s for e in events))
     levels = {level: {k: interval(v) for k, v in metrics.items()} for level, metrics in found.items()}
-    return Intervals(**levels, false_alarms_per_hour=bootstrap_ratio(episodes, hours))
+    return Intervals(**levels, false_alarms_per_hour=day and tuple(rate / 24 for rate in day))
 
 
 def resampled_row(
@@ -681,6 +722,7 @@ def evaluate(
             progress(recording.name)
         save_facts(made, scorer, [t.scored for t in tested])
         save_summary(made, [t.scored for t in tested], scorer.point.recording_threshold)
+        save_alarms(made, [line for t in tested for line in t.scored.alarms])
     if not any(t.evaluated.any() for t in tested):
         raise InputError("nothing to evaluate: every sample of the test recordings lies next to a fault's edge")
     shutil.rmtree(run.path / "scores", ignore_errors=True)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Measures', 'Interval', 'EVALUATION', 'Intervals', 'Group', 'Row', 'MeasuredPoint', 'Verdict', 'Check', 'Evaluation',
-           'evaluation_table']
+           'evaluation_table', 'events_in_words']
 
 # %% ../../nbs/detect/57_evaluation.ipynb #imports
 from dataclasses import asdict, dataclass
@@ -12,6 +12,7 @@ from pathlib import Path
 
 # %% ../../nbs/detect/57_evaluation.ipynb #own-imports
 from ..data.prepare import Counts, own_beginnings
+from .alarms import per_day, rate_in_words, time_in_words
 from .scorer import about_counts, about_mask
 from ..files import InputError, format_table, read_json
 
@@ -26,7 +27,7 @@ class Intervals:
 
     point: dict[str, Interval]  # of samples, by metric
     recording: dict[str, Interval]  # the same of recordings
-    false_alarms_per_hour: Interval
+    false_alarms_per_hour: Interval  # exact, of a Poisson rate
 
     @classmethod
     def from_json(
@@ -246,10 +247,10 @@ def evaluation_table(
     shared = {"ROC-AUC": "roc_auc:.4f", "PR-AUC": "pr_auc:.4f", "F1": "f1:.4f", beta.upper(): f"{beta}:.4f"}
     shared |= {"Precision": "precision:.4f", "Recall": "recall:.4f", "FPR": "fpr:.4f", "Threshold": "threshold:.4g"}
     point = {"Row": "name"} | shared | {"VUS-PR": "vus_pr:.4f"}
-    point |= {"Alarms/h": "false_alarms_per_hour:.3g", "Delay s": "detection_delay_s:.3g"}
     whole = {"Row": "name", "Class ROC": "class_roc_auc:.4f"} | shared
     whole |= {"Balanced F1": "balanced_f1:.4f", "95 % interval": "range"}
     tables = [head, format_table([{"name": r.name} | r.point for r in result.rows], point)]
+    tables += ["", *_events_table(result)]
     rows = [{"name": r.name} | r.recording | {"range": _ends(r)} for r in result.rows]
     tables += ["", "Whole recordings", format_table(rows, whole)]
     return "\n".join([*tables, *_grouped(result.row), *_points_text(result, beta), "", *_said(result)])
@@ -299,3 +300,42 @@ def _points_text(result: Evaluation, beta: str) -> list[str]:
     for points, title in ((result.operating_points, "samples"), (result.recording_points, "recordings")):
         lines += ["", format_table([p.to_json() | {"name": f"{p.name}, {title}"} for p in points], columns)]
     return lines
+
+# %% ../../nbs/detect/57_evaluation.ipynb #events-table-def
+def events_in_words(
+    point: Measures,  # of a row, by metric
+) -> str:  # "" for a file of before there were events
+    "Faults found and false alarms, with the healthy time that they were counted in and the rate that it can show."
+    n_faults, n_false = point.get("n_faults"), point.get("n_false_alarms")
+    if n_false is None:
+        return ""
+    found = f"{point['n_found']} of {n_faults} faults found" if n_faults else "no fault to find"
+    ends = per_day(n_false, point["healthy_s"])
+    if ends is None:
+        return f"{found}; no healthy time, so no false alarm could be counted"
+    false = f"{n_false} false alarm{'s' if n_false != 1 else ''} in {time_in_words(point['healthy_s'])} of healthy time"
+    if point["n_healthy"]:
+        false += f", in {point['n_healthy_alarmed']} of {point['n_healthy']} healthy recordings"
+    return f"{found}; {false}: {_day(point)} a day at 95 %"
+
+
+def _day(point: Measures) -> str | None:
+    "The interval of false alarms a day."
+    ends = per_day(point["n_false_alarms"], point["healthy_s"])
+    return ends and f"{rate_in_words(ends[0])} to {rate_in_words(ends[1])}"
+
+
+def _events_table(result: Evaluation) -> list[str]:
+    "What an operator sees of each row."
+    said = events_in_words(result.row.point)
+    if not said:
+        return []
+    columns = {"Row": "name", "Faults found": "found", "False alarms": "n_false_alarms", "A day, 95 %": "day"}
+    columns |= {"Healthy alarmed": "healthy", "Delay s": "detection_delay_s:.3g", "Known after s": "causal_delay_s:.3g"}
+    rows = []
+    for row in result.rows:
+        p = row.point
+        shares = {"found": f"{p['n_found']} of {p['n_faults']}", "day": _day(p)}
+        shares["healthy"] = f"{p['n_healthy_alarmed']} of {p['n_healthy']}"
+        rows.append({"name": row.name} | shares | p)
+    return [f"Alarms of {result.mode}: {said}", format_table(rows, columns), ""]

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Confusion', 'confusion', 'Sweep', 'sweep', 'curve', 'best_f_beta', 'cost_threshold', 'conformal_threshold',
-           'away_from_edges', 'to_windows', 'Points', 'pool_points', 'measure', 'measure_counts', 'defined',
-           'false_alarms', 'detection_delay', 'vus', 'joined', 'resample', 'interval', 'bootstrap_ratio',
-           'resampled_metrics', 'statistic', 'thresholds_of', 'conformal_thresholds', 'window_samples']
+           'away_from_edges', 'to_windows', 'Points', 'pool_points', 'measure', 'measure_counts', 'defined', 'vus',
+           'joined', 'resample', 'interval', 'resampled_metrics', 'statistic', 'thresholds_of', 'conformal_thresholds',
+           'window_samples']
 
 # %% ../../nbs/detect/52_threshold.ipynb #imports
 import math
@@ -299,32 +299,6 @@ def _ratios(counts: Confusion, beta: float) -> dict[str, float | np.ndarray]:
     names = ("precision", "recall", "fpr", "balanced_f1")
     return {"f1": counts.f(1.0), f"f{beta:g}": counts.f(beta)} | {name: getattr(counts, name) for name in names}
 
-# %% ../../nbs/detect/52_threshold.ipynb #episodes-def
-def false_alarms(
-    score: np.ndarray,  # (time,); NaN takes no part
-    label: np.ndarray,  # (time,) bool
-    threshold: float,  # an alarm is score >= threshold
-    *,
-    fs: float,  # Hz
-) -> tuple[int, float]:  # episodes; hours of healthy time with a score
-    "The stretches of healthy time that are alarmed without a break, and the time that they are out of."
-    known = np.isfinite(score)
-    healthy = ~np.asarray(label, bool)[known]
-    alarm = (score[known] >= threshold) & healthy
-    return int(np.diff(alarm.astype(np.int8), prepend=0).clip(0).sum()), int(healthy.sum()) / fs / 3600
-
-
-def detection_delay(
-    score: np.ndarray,  # (time,); NaN is no alarm
-    intervals: Sequence[tuple[int, int]],  # faults, [start, end) in samples
-    threshold: float,  # an alarm is score >= threshold
-    *,
-    fs: float,  # Hz
-) -> np.ndarray:  # (fault,) s, NaN where it is missed
-    "How long after its beginning each fault is first alarmed."
-    alarms = [np.flatnonzero(score[start:end] >= threshold) for start, end in intervals]
-    return np.array([a[0] / fs if len(a) else np.nan for a in alarms], float)
-
 # %% ../../nbs/detect/52_threshold.ipynb #vus-def
 def vus(
     score: np.ndarray,  # (time,); NaN takes no part, though its time passes
@@ -438,18 +412,6 @@ def interval(
     known = value[np.isfinite(value)]
     ends = (1 - level) / 2, (1 + level) / 2
     return tuple(float(q) for q in np.quantile(known, ends)) if len(known) else None
-
-
-def bootstrap_ratio(
-    part: np.ndarray,  # (recording,), such as episodes
-    whole: np.ndarray,  # (recording,) >= 0, such as hours
-    *,
-    n: int = 1000,  # resamples
-    seed: int = 0,  # of the draws
-) -> tuple[float, float] | None:  # None where undefined
-    "The interval of sum(part) / sum(whole) over recordings."
-    drawn = resample(np.zeros(len(part)), n=n, seed=seed)
-    return interval(_ratio(drawn @ part, drawn @ whole))
 
 # %% ../../nbs/detect/52_threshold.ipynb #bootstrap-metrics-def
 def resampled_metrics(

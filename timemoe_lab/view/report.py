@@ -28,13 +28,14 @@ from ..config import literal
 from ..data.prepare import Frame, as_series
 from ..data.readers import find_recordings
 from ..data.recording import Recording, conform, stem_of
+from ..detect.alarms import about_rule
 from ..detect.controls import BASELINE
-from ..detect.evaluation import Evaluation
+from ..detect.evaluation import Evaluation, events_in_words
 from ..detect.scorer import about_counts, about_mask
 from ..detect.threshold import Points, pool_points, sweep
 from ..files import InputError, atomic_path
 from ..model.moe import DEAD_SHARE
-from ..records import Event, OperatingPoint
+from ..records import AlarmRule, Event, OperatingPoint
 from ..run.folder import RunFolder, frame_of
 from timemoe_lab.view.figures import (
     MAX_LAYERS,
@@ -270,8 +271,10 @@ def _answer(m: Material) -> list[Markup]:
         f"are left out; " + (f"{n_bad:,} have no score and take no part." if n_bad else "every other one has a score.")
     )
     whole = _recordings_in_words(row.recording, m.point)
+    events = events_in_words(row.point)
     said = " ".join([*about_mask(m.result.mask), *about_counts(asdict(m.result.counts))])
     parts = [paragraph(" ".join(lead), "lead"), paragraph(basis), paragraph(whole)]
+    parts += [paragraph(f"Events: {events}.")] if events else []
     return [*parts, paragraph(said)] if said else parts
 
 
@@ -309,7 +312,18 @@ def _rule(m: Material) -> list[Markup]:
         chosen += f"Those of windows and recordings come from {p.n_healthy} healthy recordings."
     if p.author:
         chosen = f"The threshold of a sample was {p.metric}, looking at {p.split} recordings and their labels."
-    return [paragraph(rule), paragraph(chosen)]
+    parts = [paragraph(rule), paragraph(chosen)]
+    return [*parts, paragraph(_event_in_words(p.event))] if p.event else parts
+
+
+def _event_in_words(rule: AlarmRule) -> str:
+    "When an event is an alarm, and how often falsely."
+    text = f"An event begins at a score of {rule.on:.4g}, stays down to {rule.off:.4g}, bridges gaps under "
+    text += f"{rule.hold_s * 1e3:g} ms and is an alarm after {rule.minimum_s * 1e3:g} ms"
+    more = {f"{rule.k} of the last {rule.n} windows reach it": rule.n > 1}
+    more |= {f"none is raised within {rule.cool_s:g} s of another": rule.cool_s > 0}
+    more |= {f"none begins in the first {rule.blank_s:g} s": rule.blank_s > 0}
+    return ", ".join([text, *(said for said, holds in more.items() if holds)]) + f". {about_rule(rule)}"
 
 
 def _failures(m: Material) -> Markup:

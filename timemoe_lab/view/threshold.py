@@ -150,16 +150,18 @@ def point_by_hand(
     counts: Confusion,  # at it, on that split
     beta: float,  # of the panel's F
 ) -> OperatingPoint:
-    "The operating point with a sample's threshold of one's own; all else of it stays."
+    "The operating point with a sample's threshold of one's own, at which events begin as well; all else of it stays."
     new = OperatingPoint(threshold, BY_HAND, split, vars(counts), author="panel", beta=beta)
     if point is None:
         return new
     before = point.before or {"threshold": point.threshold, "metric": point.metric, "split": point.split}
     rows = dict(point.rows)
     if point.mode in rows:
-        rows[point.mode] = replace(rows[point.mode], point=threshold)
+        row = rows[point.mode]
+        rows[point.mode] = replace(row, point=threshold, event=None if row.event is None else threshold)
+    event = point.event and point.event.at(threshold)
     chosen = {name: getattr(new, name) for name in ("threshold", "metric", "split", "confusion", "author", "beta")}
-    return replace(point, rows=rows, before=before, **chosen)
+    return replace(point, rows=rows, event=event, before=before, **chosen)
 
 # %% ../../nbs/view/73_threshold.ipynb #plain-def
 def plain(
