@@ -291,7 +291,7 @@ def test_an_online_user_has_every_alarm_by_the_time_that_it_is_said_to_be_known(
     for recording, found in seen.found:
         for alarm in alarms_of(found["lab"].score, rule, fs=fs)[:1]:
             for extra in (0.0, 0.064, 0.128, 0.256, 0.512, 9.0):  # s
-                n = round((alarm.raised_s + look_ahead(fs, config) + extra) * fs)
+                n = round((alarm.raised_s + look_ahead(fs, config, wave=scorer.profile.wave) + extra) * fs)
                 n = min(max(n, config.data.shortest(fs)), recording.n_samples)
                 faults = tuple((a, min(b, n)) for a, b in recording.faults if a < n)
                 part = replace(recording, signal=recording.signal[:, :n], faults=faults)

@@ -144,9 +144,11 @@ def first_rule(
 def look_ahead(
     fs: float,  # Hz; raw rate
     config: Config,
+    *,
+    wave: int = 0,  # samples at the model's rate in a window of the memory, see Profile
 ) -> float:  # s
     "How far a sample's score looks ahead at most: all windows that hold the sample have ended by then."
-    return first_rule(1.0, fs=fs, config=config).hold_s
+    return max(first_rule(1.0, fs=fs, config=config).hold_s, wave * config.data.decimation(fs) / fs)
 
 # %% ../../nbs/detect/53_alarms.ipynb #loudest-def
 def loudest(

@@ -868,8 +868,8 @@ def _weights(profile: Profile, areas: dict[str, float], n_recordings: int) -> di
     if "physics" in profile.tails:
         weight["physics"] = float(np.clip((n_recordings - FEWEST + 1) / (FULL - FEWEST + 1), 0, 1))
     asked = {part: area for part, area in areas.items() if part in profile.tails and part != "level"}
-    if asked:
-        best = max(asked, key=asked.get)
+    learned = {part: area for part, area in asked.items() if part in MODEL_PARTS}
+    for best in (max(found, key=found.get) for found in (learned, asked) if found):
         weight[best] = weight.get(best, 0.0) + 1.0
     return weight
 
