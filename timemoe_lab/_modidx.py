@@ -964,6 +964,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'timemoe_lab/data/readers.py'),
                                           'timemoe_lab.data.readers._find_fault': ( 'data/readers.html#_find_fault',
                                                                                     'timemoe_lab/data/readers.py'),
+                                          'timemoe_lab.data.readers._fitting': ( 'data/readers.html#_fitting',
+                                                                                 'timemoe_lab/data/readers.py'),
                                           'timemoe_lab.data.readers._gather': ('data/readers.html#_gather', 'timemoe_lab/data/readers.py'),
                                           'timemoe_lab.data.readers._has_half': ( 'data/readers.html#_has_half',
                                                                                   'timemoe_lab/data/readers.py'),
