@@ -640,6 +640,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'timemoe_lab.data.ingest._digest': ('data/ingest.html#_digest', 'timemoe_lab/data/ingest.py'),
                                          'timemoe_lab.data.ingest._drop_stale': ( 'data/ingest.html#_drop_stale',
                                                                                   'timemoe_lab/data/ingest.py'),
+                                         'timemoe_lab.data.ingest._end_with': ('data/ingest.html#_end_with', 'timemoe_lab/data/ingest.py'),
                                          'timemoe_lab.data.ingest._follow': ('data/ingest.html#_follow', 'timemoe_lab/data/ingest.py'),
                                          'timemoe_lab.data.ingest._helpers': ('data/ingest.html#_helpers', 'timemoe_lab/data/ingest.py'),
                                          'timemoe_lab.data.ingest._is_told': ('data/ingest.html#_is_told', 'timemoe_lab/data/ingest.py'),
