@@ -394,9 +394,14 @@ def _follow() -> None:
     "Makes a helper leave Ctrl-C to its parent, end with it, and keep the memory that it has used once."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     np.empty(31 << 20, np.uint8)  # glibc gives nothing smaller back to the system from here on
+
+
+def _end_with(process: multiprocessing.process.BaseProcess) -> None:
+    "Ends this process when another has ended."
+    process.join()
+    os._exit(1)
 
 
 def _count_workers(files: list[Path], workers: int | None) -> int:

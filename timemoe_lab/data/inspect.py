@@ -88,9 +88,10 @@ def inspect_file(
         layout = None if path.suffix.lower() in FORMATS else lay_out(path, told)
         seen = _with_layout(seen, layout) if layout else replace(seen, form=FORMATS[path.suffix.lower()].name)
         labels = read_labels(folder)
-        found = list(labelled(path, labels, fs=fs, folder=folder, sheet=sheet))
-        _, columns = read_columns(path, told=told)[0]
-        return _with_recording(seen, found, rate_of(path, settle(columns), fs=fs, resample=sheet.resample).why)
+        held = read_columns(path, told=told) if path.is_file() and path.stat().st_size else None
+        found = list(labelled(path, labels, fs=fs, folder=folder, sheet=sheet, columns=held))
+        rate = rate_of(path, settle(held[0][1]), fs=fs, resample=sheet.resample)
+        return _with_recording(seen, found, rate.why)
     except InputError as error:
         return replace(seen, problem=str(error).removeprefix(f"{path}: "))
 

@@ -171,7 +171,8 @@ def recording_moments(
         return own
     filled, _ = fill_gaps(recording.signal[list(three)], max_gap=DataConfig().max_gap)
     virtual = moments(virtual_channels(filled, fs=recording.fs))
-    return Moments(*(np.concatenate([getattr(m, f.name) for m in (own, virtual)]) for f in fields(Moments)))
+    both = lambda name: np.concatenate([getattr(own, name), getattr(virtual, name)])
+    return Moments(n=both("n"), mean=both("mean"), square=both("square"))
 
 # %% ../../nbs/data/15_prepare.ipynb #frame-def
 @dataclass(frozen=True)

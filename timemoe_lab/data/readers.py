@@ -563,6 +563,16 @@ IGNORED = ("changepoint",)  # columns of labels that no one needs
 _UCR = re.compile(r"\d+_UCR_Anomaly_.*_(\d+)_(\d+)_(\d+)")
 
 
+@contextmanager
+def _fitting(path: Path) -> Iterator[None]:
+    "Names the file that is too large for the memory."
+    try:
+        yield
+    except MemoryError:
+        size = path.stat().st_size / 1e6
+        raise InputError(f"{path}: {size:.0f} MB don't fit in memory; cut it in two, or close other programs") from None
+
+
 def read_file(
     path: Path | str,  # in one of the formats FORMATS, or text
     *,
@@ -571,6 +581,7 @@ def read_file(
     told: Files = Files(),  # what recordings.toml says of the file
     resample: bool = False,  # uneven time becomes even
     threads: bool = True,  # let the parser use all cores
+    columns: Sequence[tuple[str, Columns]] | None = None,  # what the file holds, where `read_columns` told it already
 ) -> list[Recording]:  # one for most files
     "The recordings in one file; class and condition come from its name."
     path = Path(path)
@@ -579,14 +590,11 @@ def read_file(
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty (0 bytes); record or copy it again")
     name = name or path.name
-    try:
-        made = []
-        for inner, columns in read_columns(path, told=told, threads=threads):
+    made = []
+    with _fitting(path):
+        for inner, held in columns or read_columns(path, told=told, threads=threads):
             label = name if inner == path.name else inner
-            made += _recordings(path, label, columns, fs=fs, resample=resample)
-    except MemoryError:
-        size = path.stat().st_size / 1e6
-        raise InputError(f"{path}: {size:.0f} MB don't fit in memory; cut it in two, or close other programs") from None
+            made += _recordings(path, label, held, fs=fs, resample=resample)
     return [piece for recording in made for piece in _cut_ucr(recording)]
 
 
@@ -610,9 +618,10 @@ def read_columns(
     threads: bool = True,  # let the parser use all cores
 ) -> list[tuple[str, Columns]]:  # name and columns of each recording in it
     "What a file holds, before it is recordings."
-    if path.suffix.lower() not in FORMATS:
-        return [(path.name, _read_text(path, told, threads))]
-    return [(name, _told_columns(path, columns, told)) for name, columns in read_binary(path)]
+    with _fitting(path):
+        if path.suffix.lower() not in FORMATS:
+            return [(path.name, _read_text(path, told, threads))]
+        return [(name, _told_columns(path, columns, told)) for name, columns in read_binary(path)]
 
 
 def _told_columns(path: Path, columns: Columns, told: Files) -> Columns:
@@ -930,6 +939,7 @@ def labelled(
     folder: Path | None = None,  # raw folder; None: the file's
     sheet: Sheet | None = None,  # what recordings.toml says; None: it is read
     threads: bool = True,  # let the parser use all cores
+    columns: Sequence[tuple[str, Columns]] | None = None,  # what the file holds, where `read_columns` told it already
 ) -> Iterator[Recording]:
     "The recordings in one file, labelled and cut."
     folder = path.parent if folder is None else folder
@@ -940,7 +950,10 @@ def labelled(
     told = sheet.files(inner)
     paths = partners(path)
     how = {"fs": fs, "told": told, "resample": sheet.resample, "threads": threads}
-    found = [r for p in paths for r in read_file(p, name=name if len(paths) == 1 else None, **how)]
+    found = []
+    for p in paths:
+        held = columns if p == path else None
+        found += read_file(p, name=name if len(paths) == 1 else None, columns=held, **how)
     found = [_joined(paths, found, name)] if len(paths) > 1 else found
     odd = [r for r in found if any(n.startswith(("segment ", "resampled")) for n in r.notes)]
     if label and label.faults and odd:
