@@ -274,7 +274,8 @@ def _rule(row: str, recording: Recording, detectors: Detectors) -> tuple[AlarmRu
     config = detectors.scorer.run.config
     rule = rule_in_force(detectors.scorer.point, fs=recording.fs, config=config)
     whole = row in RECORDING_PARTS
-    reach_s = look_ahead(recording.fs, config, wave=detectors.scorer.profile.wave)
+    wave = detectors.scorer.profile.wave if row in ("lab", "memory", UNTRAINED) else 0
+    reach_s = look_ahead(recording.fs, config, wave=wave)
     ahead_s = recording.n_samples / recording.fs if whole else reach_s
     return rule_of(detectors.thresholds[row], rule), ahead_s
 
