@@ -110,11 +110,14 @@ def test_an_export_is_an_operating_point_that_scoring_takes(run):
     assert told == {"path": str(path), "threshold": 1.5}
     changed = {"threshold": 1.5, "metric": "chosen by hand in the panel", "author": "panel", "beta": 2.0}
     changed |= {"split": "calibration and validation"}
-    mine = {"confusion", "rows", "before"}
+    mine = {"confusion", "rows", "before", "event"}
     assert {k: v for k, v in after.items() if k not in mine} == {
         k: before[k] for k in before if k not in mine
     } | changed
-    assert after["rows"] == before["rows"] | {"lab": before["rows"]["lab"] | {"point": 1.5}}
+    assert after["rows"] == before["rows"] | {"lab": before["rows"]["lab"] | {"point": 1.5, "event": 1.5}}
+    counted = {"on", "off", "n_alarms", "n_recordings", "healthy_s", "most_per_day", "shown"}
+    kept = {k: v for k, v in before["event"].items() if k not in counted}
+    assert after["event"] == kept | {"on": 1.5, "off": pytest.approx(1.2), "shown": False}  # nobody has counted at 1.5
     assert after["before"] == {k: before[k] for k in ("threshold", "metric", "split")}
     score, label = panel.points.score, panel.points.label
     assert after["confusion"]["tp"] == int((score[label] >= 1.5).sum())

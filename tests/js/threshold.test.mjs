@@ -11,6 +11,7 @@ import {
   episodes,
   faultRecords,
   nextChange,
+  perDay,
   precisionAt,
   ratios,
   single,
@@ -165,4 +166,18 @@ test("a fault is found at its first sample that reaches the threshold", () => {
   assert.deepEqual(delays(faults, 7.5), { found: 2, median: 1.5 }); // after 3 and 0
   assert.equal(delays(faults, 10).found, 0);
   assert.ok(Number.isNaN(delays(faults, 10).median));
+});
+
+test("the interval of a rate is that of a Poisson count", () => {
+  const known = [ // alarms, s, and the ends that scipy's chi-square gives
+    [0, 16, 0, 16177],
+    [1, 36, 60.7627, 13371.9],
+    [5, 86400, 1.62349, 11.6683],
+    [100, 1000000, 7.02985, 10.5086],
+    [3000, 100000, 2500.07, 2686.45],
+  ];
+  for (const [n, time, low, high] of known) {
+    const [from, to] = perDay(n, time);
+    assert.ok(Math.abs(from - low) <= 1e-3 * low && Math.abs(to - high) <= 1e-3 * high, `${n}: ${from} to ${to}`);
+  }
 });

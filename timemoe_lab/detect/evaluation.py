@@ -338,4 +338,4 @@ def _events_table(result: Evaluation) -> list[str]:
         shares = {"found": f"{p['n_found']} of {p['n_faults']}", "day": _day(p)}
         shares["healthy"] = f"{p['n_healthy_alarmed']} of {p['n_healthy']}"
         rows.append({"name": row.name} | shares | p)
-    return [f"Alarms of {result.mode}: {said}", format_table(rows, columns), ""]
+    return [f"Alarms of {result.mode}: {said}", format_table(rows, columns)]

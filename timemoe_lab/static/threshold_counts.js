@@ -249,6 +249,46 @@ export function delays(faults, threshold) {
 }
 
 /**
+ * Half the quantile of chi-square by its cube root (Wilson and Hilferty), close where counts are many.
+ * @param {number} shape
+ * @param {number} z
+ */
+const manyCounts = (shape, z) => shape * (1 - 1 / (9 * shape) + z / (3 * Math.sqrt(shape))) ** 3;
+
+/**
+ * The mean of a Poisson count at which at most n are seen with a probability.
+ * @param {number} n
+ * @param {number} share
+ */
+function poissonMean(n, share) {
+  let [low, high] = [0, 2 * n + 20];
+  for (let step = 0; step < 60; step++) {
+    const mean = (low + high) / 2;
+    let [term, sum] = [Math.exp(-mean), 0];
+    for (let i = 0; i <= n; i++) {
+      sum += term;
+      term *= mean / (i + 1);
+    }
+    if (sum > share) low = mean;
+    else high = mean;
+  }
+  return (low + high) / 2;
+}
+
+/**
+ * The 95 % interval of a rate a day, exact up to a hundred alarms; without an alarm one-sided.
+ * @param {number} n alarms
+ * @param {number} time s that they could have been in
+ * @returns {[number, number]}
+ */
+export function perDay(n, time) {
+  const day = 86400 / time;
+  if (n > 100) return [manyCounts(n, -1.959964) * day, manyCounts(n + 1, 1.959964) * day];
+  if (n === 0) return [0, poissonMean(0, 0.05) * day];
+  return [poissonMean(n - 1, 0.975) * day, poissonMean(n, 0.025) * day];
+}
+
+/**
  * What follows from counts, for all samples or for those of a window.
  * @param {Data} data
  * @param {Now} now
@@ -264,6 +304,8 @@ function measured(data, { threshold, beta, base }, counts, { n, healthy }, fault
     ...at,
     plant: precisionAt(at, base),
     alarmsPerDay: ratio(n, healthy / data.fs / 86400),
+    nAlarms: n,
+    healthySeconds: healthy / data.fs,
     delay: median / data.fs,
     found,
     nFaults: faults.length,

@@ -2,7 +2,7 @@
 /** @file The numbers at the threshold: confusion matrices and measures, of all samples and of a window. */
 import { h, put, table } from "./elements.js";
 import { count, number, percent, seconds } from "./numbers.js";
-import { confusion, measuredAll, measuredIn, ratio, ratios } from "./threshold_counts.js";
+import { confusion, measuredAll, measuredIn, perDay, ratio, ratios } from "./threshold_counts.js";
 
 /** @typedef {import("./threshold.js").Data} Data */
 /** @typedef {import("./threshold.js").Now} Now */
@@ -21,10 +21,20 @@ const rowNames = ({ beta, base }, labelled) => ({
   recall: "Recall",
   fbeta: `F-beta, β ${number(beta, 3)}`,
   plant: `Precision at ${percent(Number(base.toPrecision(3)))} faulty`,
-  alarmsPerDay: labelled ? "False alarms per day" : "Alarms per day",
+  alarmsPerDay: labelled ? "Stretches of false alarm" : "Stretches of alarm",
   delay: "Detection delay, median",
   quantile: "Quantile of the threshold",
 });
+
+/**
+ * Counted alarms with the time that they were counted in and the rate that this can show; never a rate by itself.
+ * @param {Measured} found
+ */
+function rateInWords({ nAlarms, healthySeconds }) {
+  if (!(healthySeconds > 0)) return "–";
+  const [low, high] = perDay(nAlarms, healthySeconds);
+  return `${count(nAlarms)} in ${seconds(healthySeconds)}: ${number(low, 3)} to ${number(high, 3)} a day`;
+}
 
 /**
  * @param {Measured | null} found
@@ -37,7 +47,7 @@ function inWords(found) {
     recall: number(found.recall),
     fbeta: number(found.fbeta),
     plant: number(found.plant),
-    alarmsPerDay: number(found.alarmsPerDay, 3),
+    alarmsPerDay: rateInWords(found),
     delay: found.nFaults ? `${seconds(found.delay)} (${found.found} of ${found.nFaults})` : "–",
     quantile: number(found.quantile, 6),
   };
