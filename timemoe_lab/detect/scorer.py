@@ -94,7 +94,8 @@ def calibrate(
 
     trained, kept = map(read, SEEN)
     fitted = fit_profile(trained, kept, space=space, fs=frame.fs, config=config.score)
-    statistics, levels, outside = {}, {}, []
+    statistics, levels = {}, {}
+    outside = []
     for evidence, distance in fitted.outside:
         rows = score_rows(evidence, distance, levels=fitted.profile.levels, fs=frame.fs, config=config.score)
         for row, scores in rows.items():
