@@ -1667,6 +1667,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'timemoe_lab/detect/reading.py'),
                                             'timemoe_lab.detect.reading._in_use': ( 'detect/reading.html#_in_use',
                                                                                     'timemoe_lab/detect/reading.py'),
+                                            'timemoe_lab.detect.reading._parts_of': ( 'detect/reading.html#_parts_of',
+                                                                                      'timemoe_lab/detect/reading.py'),
                                             'timemoe_lab.detect.reading._principal_axes': ( 'detect/reading.html#_principal_axes',
                                                                                             'timemoe_lab/detect/reading.py'),
                                             'timemoe_lab.detect.reading._read_motor': ( 'detect/reading.html#_read_motor',

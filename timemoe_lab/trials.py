@@ -164,7 +164,7 @@ def trials(
     files = [p for p in list_files(data) if name == "nab" or p.suffix == ".npz"]
     return [_series_trial(p, i, name, config, loud) for p in files for i in range(_n_series(p))]
 
-
+# %% ../nbs/79_trials.ipynb #series-trial-def
 def _n_series(path: Path) -> int:
     "How many series a file holds."
     return len(np.load(path).files) if path.suffix == ".npz" else 1

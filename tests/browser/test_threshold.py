@@ -503,7 +503,7 @@ def test_no_scores_says_the_command(open_page, small):
 def test_no_labels_hide_what_needs_them(open_page, scores):
     room = open_page(saved(score=scores[0]))
     text, data = room.panel().inner_text(), room.data()
-    assert "No labels" in text and "Alarms per day" in text
+    assert "No labels" in text and "Stretches of alarm" in text
     assert not [
         word for word in ("Precision", "Recall", "F-beta", "TP", "base rate") if word in text.partition("No labels")[0]
     ]

@@ -306,7 +306,8 @@ def events_in_words(
     point: Measures,  # of a row, by metric
 ) -> str:  # "" for a file of before there were events
     "Faults found and false alarms, with the healthy time that they were counted in and the rate that it can show."
-    n_faults, n_false = point.get("n_faults"), point.get("n_false_alarms")
+    n_faults = point.get("n_faults")
+    n_false = point.get("n_false_alarms")
     if n_false is None:
         return ""
     found = f"{point['n_found']} of {n_faults} faults found" if n_faults else "no fault to find"

@@ -467,18 +467,14 @@ def gather(
         positions=config.score.positions,
     )
     own = window_parts(reading, counted[used], hop=hop, width=width)
-    parts = {name: _with_masked(part, used) for name, part in own.items()}
-    if "latent" in own:
-        parts["joint"] = np.concatenate(own["latent"], axis=-1)[None]
     supply = None if signature is None else signature.condition[0] / stretch / recording.fs * seen.factor
     wave = _wave(recording, frame, data, supply, known)
-    parts["statistics"] = side_by_side(statistics(cut_windows(wave[used], hop=hop, size=hop * width)))[None]
     more = _read_motor(recording, frame, config, x, counted, supply)
     weight = np.array(config.train.head_weights, np.float32)[:, None]
     return Evidence(
         name=recording.name,
         series=frame.series,
-        parts=parts | more,
+        parts=_parts_of(own, wave[used], used, hop=hop, width=width) | more,
         signature=signature,
         l1=np.where(valid, _with_masked((weight * reading.error).sum(axis=1), used), np.nan),
         l2=np.where(valid, _with_masked(reading.l2, used), np.nan),
@@ -540,3 +536,14 @@ def _wave(recording: Recording, frame: Frame, data: DataConfig, supply: float | 
     current = np.where(seen.valid, frame.scale.invert(seen.x), 0)[phases]
     near = known.at(supply * recording.fs / seen.factor)
     return (wave / load_gain(current, supply, near=near)).astype(np.float32)
+
+
+def _parts_of(
+    own: dict[str, np.ndarray], wave: np.ndarray, used: np.ndarray, *, hop: int, width: int
+) -> dict[str, np.ndarray]:
+    "The parts of the model, for all series, and what needs none."
+    parts = {name: _with_masked(part, used) for name, part in own.items()}
+    if "latent" in own:
+        parts["joint"] = np.concatenate(own["latent"], axis=-1)[None]
+    windows = cut_windows(wave, hop=hop, size=hop * width)
+    return parts | {"statistics": side_by_side(statistics(windows))[None]}

@@ -555,7 +555,7 @@ def of_all(
     "What a part says of all channels together."
     return all_series(distance) if part == "memory" else channel_mean(distance)
 
-
+# %% ../../nbs/detect/51_score.ipynb #votes-def
 def pooling_of(
     profile: Profile,
     evidence: Evidence,
@@ -615,14 +615,15 @@ def cell_evidence(
 
 
 def _where(local: np.ndarray, profile: Profile) -> np.ndarray:
-    "Which cells (cell,) a recording's evidence is about, 0 to 1: all of them, unless its windows differ as none healthy do."
-    low, high = quantile(local, 0.05), quantile(local, 0.95)
+    "Which cells (cell,) a recording's evidence is about, 0 to 1: all, unless its windows differ as none healthy do."
+    low = quantile(local, 0.05)
+    high = quantile(local, 0.95)
     usual = profile.tails["spread"].knot[-1] if "spread" in profile.tails else math.inf
     if not high - low > COMES_AND_GOES * usual:
         return np.ones(len(local))
     return np.clip((np.nan_to_num(local, nan=low) - low) / (high - low), 0, 1)
 
-
+# %% ../../nbs/detect/51_score.ipynb #whole-def
 def whole_score(
     points: float,  # recording_quantile of the samples' scores
     distance: dict[str, np.ndarray],  # see distances
@@ -765,7 +766,7 @@ def _block(evidence: Evidence, how: Pooling, a: int, b: int) -> Evidence:
         stretch=1.0,
     )
 
-
+# %% ../../nbs/detect/51_score.ipynb #fit-profile-def
 def fit_profile(
     trained: Sequence[Evidence],  # of training recordings
     kept: Sequence[Evidence],  # of calibration recordings
@@ -833,7 +834,7 @@ def _tails(outside: Sequence[Left], how: Pooling) -> dict[str, Tail]:
         found |= {} if tail is None else {part: tail}
     return found
 
-
+# %% ../../nbs/detect/51_score.ipynb #areas-def
 def _areas_of(asked: Sequence[tuple[Made, Left]], outside: Sequence[Left], how: Pooling) -> dict[str, float]:
     "By part the mean over kinds of the ROC-AUC of faulty cells against those of healthy recordings left out."
     areas: dict[str, list[float]] = {}

@@ -157,7 +157,9 @@ def _outside(
     for left in fitted.outside:
         rows = score_rows(left.evidence, left.distance, fitted.profile, fs=frame.fs, config=config.score)
         by_name.setdefault(left.evidence.name, []).append(rows)
-    statistics, levels, outside = {}, {}, []
+    statistics: dict[str, list[Thresholds]] = {}
+    levels: dict[str, list[float]] = {}
+    outside = []
     for name, blocks in by_name.items():
         rows = {row: joined_blocks([b[row] for b in blocks]) for row in blocks[0]}
         for row, scores in rows.items():
