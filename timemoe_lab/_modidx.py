@@ -1677,6 +1677,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'timemoe_lab/detect/reading.py'),
                                             'timemoe_lab.detect.reading._wave': ( 'detect/reading.html#_wave',
                                                                                   'timemoe_lab/detect/reading.py'),
+                                            'timemoe_lab.detect.reading._weighted': ( 'detect/reading.html#_weighted',
+                                                                                      'timemoe_lab/detect/reading.py'),
                                             'timemoe_lab.detect.reading._with_masked': ( 'detect/reading.html#_with_masked',
                                                                                          'timemoe_lab/detect/reading.py'),
                                             'timemoe_lab.detect.reading.band_energy': ( 'detect/reading.html#band_energy',

@@ -431,7 +431,7 @@ def _see(own: Recording, mask: tuple[str, ...], pole_pairs: int, part: tuple[int
     row = Usual(operating=operating, line_db=line_db, **_statistics(own.signal[:, slice(*part)]))
     return _Seen(row, signature, whole, found)
 
-
+# %% ../../nbs/detect/54_diagnosis.ipynb #usual-of-def
 def usual_of(
     recording: Recording,
     *,

@@ -268,7 +268,7 @@ def outcome_of(
         rows={row: _keep(s, recording, counted, _rule(row, recording, detectors), config) for row, s in found.items()},
     )
 
-
+# %% ../../nbs/detect/58_evaluate.ipynb #keep-def
 def _rule(row: str, recording: Recording, detectors: Detectors) -> tuple[AlarmRule, float]:
     "The rule of a row, and how far its scores look ahead, in s: a window, or to the end of the recording."
     config = detectors.scorer.run.config
@@ -398,7 +398,7 @@ def events_measured(
         "causal_delay_s": float(np.nanmedian(known)) if n_found else None,
     }
 
-
+# %% ../../nbs/detect/58_evaluate.ipynb #volumes-def
 def _volumes(row: str, tested: Sequence[Outcome]) -> tuple[float, float]:
     "VUS-ROC and VUS-PR; NaN where no recording is healthy for a part of it."
     if not any(0 < t.label.sum() < len(t.label) for t in tested):

@@ -445,9 +445,8 @@ def gather(
     "The evidence of one recording."
     data = config.data
     signature = read_signature(in_frame(recording, frame), mask=frame.mask, pole_pairs=frame.pole_pairs)
-    n_samples = recording.n_samples
-    recording, stretch = in_step(recording, None if signature is None else signature.condition, known)
-    seen = normalise(recording, frame=frame, config=data)
+    framed, stretch = in_step(recording, None if signature is None else signature.condition, known)
+    seen = normalise(framed, frame=frame, config=data)
     _check_enough(recording, seen, data)
     hop, width = pooling(recording.fs / seen.factor, config.score)
     x, valid, n_repaired = guard(seen.x, seen.valid)
@@ -466,21 +465,21 @@ def gather(
         distance=config.score.distance,
         positions=config.score.positions,
     )
-    own = window_parts(reading, counted[used], hop=hop, width=width)
     supply = None if signature is None else signature.condition[0] / stretch / recording.fs * seen.factor
-    wave = _wave(recording, frame, data, supply, known)
-    more = _read_motor(recording, frame, config, x, counted, supply)
-    weight = np.array(config.train.head_weights, np.float32)[:, None]
+    wave = _wave(framed, frame, data, supply, known)
     return Evidence(
         name=recording.name,
         series=frame.series,
-        parts=_parts_of(own, wave[used], used, hop=hop, width=width) | more,
+        parts=_parts_of(
+            window_parts(reading, counted[used], hop=hop, width=width), wave[used], used, hop=hop, width=width
+        )
+        | _read_motor(recording, frame, config, x, counted, supply),
         signature=signature,
-        l1=np.where(valid, _with_masked((weight * reading.error).sum(axis=1), used), np.nan),
+        l1=np.where(valid, _with_masked(_weighted(reading.error, config), used), np.nan),
         l2=np.where(valid, _with_masked(reading.l2, used), np.nan),
         valid=valid,
         factor=seen.factor,
-        n_samples=n_samples,
+        n_samples=recording.n_samples,
         counts=replace(seen.counts, repaired=seen.counts.repaired + n_repaired),
         wave=wave,
         stretch=stretch,
@@ -547,3 +546,8 @@ def _parts_of(
         parts["joint"] = np.concatenate(own["latent"], axis=-1)[None]
     windows = cut_windows(wave, hop=hop, size=hop * width)
     return parts | {"statistics": side_by_side(statistics(windows))[None]}
+
+
+def _weighted(error: np.ndarray, config: Config) -> np.ndarray:
+    "L1 (series, time): the weighted sum of the heads' errors (SPEC 17)."
+    return (np.array(config.train.head_weights, np.float32)[:, None] * error).sum(axis=1)

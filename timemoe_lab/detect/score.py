@@ -623,7 +623,7 @@ def _where(local: np.ndarray, profile: Profile) -> np.ndarray:
         return np.ones(len(local))
     return np.clip((np.nan_to_num(local, nan=low) - low) / (high - low), 0, 1)
 
-# %% ../../nbs/detect/51_score.ipynb #whole-def
+
 def whole_score(
     points: float,  # recording_quantile of the samples' scores
     distance: dict[str, np.ndarray],  # see distances
@@ -640,7 +640,7 @@ def whole_score(
     known = [v for v in views if math.isfinite(v)]
     return max(known, default=math.nan)
 
-
+# %% ../../nbs/detect/51_score.ipynb #whole-def
 def score_rows(
     evidence: Evidence,
     distance: dict[str, np.ndarray],  # see distances

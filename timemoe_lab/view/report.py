@@ -385,8 +385,9 @@ def designs(
         tables.append(table(name, ["Design", *keys, "Threshold", "n"], rows, here=here))
     legend = (
         "Each design stands at its own threshold, chosen the way the decision rule's was; the row in bold is in force. "
-        "`lab` is the default design, `spec` the specification's formula at this run's scale. For comparison: `random` is "
-        "a coin's score, `everything faulty` alarms always, and no design is worth its alarms below the F1 of that row. "
+        "`lab` is the default design, `spec` the specification's formula at this run's scale. For comparison: "
+        "`random` is a coin's score, `everything faulty` alarms always, and no design is worth its alarms below the "
+        "F1 of that row. "
         "A dash is undefined: an area needs both healthy and faulty ones, recall a faulty one, FPR a healthy one."
     )
     verdicts = [verdict.text for verdict in m.result.verdicts]
