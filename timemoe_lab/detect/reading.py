@@ -467,13 +467,12 @@ def gather(
     )
     supply = None if signature is None else signature.condition[0] / stretch / recording.fs * seen.factor
     wave = _wave(framed, frame, data, supply, known)
+    own = window_parts(reading, counted[used], hop=hop, width=width)
+    motor = _read_motor(recording, frame, config, x, counted, supply)
     return Evidence(
         name=recording.name,
         series=frame.series,
-        parts=_parts_of(
-            window_parts(reading, counted[used], hop=hop, width=width), wave[used], used, hop=hop, width=width
-        )
-        | _read_motor(recording, frame, config, x, counted, supply),
+        parts=_parts_of(own, wave[used], used, hop=hop, width=width) | motor,
         signature=signature,
         l1=np.where(valid, _with_masked(_weighted(reading.error, config), used), np.nan),
         l2=np.where(valid, _with_masked(reading.l2, used), np.nan),
