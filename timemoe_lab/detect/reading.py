@@ -443,11 +443,10 @@ def gather(
     known: Seen | None = None,  # conditions of healthy recordings; None: the recording is read as it is
 ) -> Evidence:
     "The evidence of one recording."
-    data = config.data
     signature = read_signature(in_frame(recording, frame), mask=frame.mask, pole_pairs=frame.pole_pairs)
     framed, stretch = in_step(recording, None if signature is None else signature.condition, known)
-    seen = normalise(framed, frame=frame, config=data)
-    _check_enough(recording, seen, data)
+    seen = normalise(framed, frame=frame, config=config.data)
+    _check_enough(recording, seen, config.data)
     hop, width = pooling(recording.fs / seen.factor, config.score)
     x, valid, n_repaired = guard(seen.x, seen.valid)
     used = valid.any(axis=1)
@@ -455,18 +454,18 @@ def gather(
     reading = read_series(
         model,
         x[used],
-        context=data.context,
+        context=config.data.context,
         hop=hop,
         valid=valid[used],
         counted=counted[used],
         space=space and _in_use(space, used, config.score),
-        scope=data.scope,
+        scope=config.data.scope,
         kind=config.score.error,
         distance=config.score.distance,
         positions=config.score.positions,
     )
     supply = None if signature is None else signature.condition[0] / stretch / recording.fs * seen.factor
-    wave = _wave(framed, frame, data, supply, known)
+    wave = _wave(framed, frame, config.data, supply, known)
     own = window_parts(reading, counted[used], hop=hop, width=width)
     motor = _read_motor(recording, frame, config, x, counted, supply)
     return Evidence(
