@@ -27,9 +27,6 @@ class Seen:
 
     condition: np.ndarray  # (recording, 2) supply Hz, |I+| in the currents' unit; those that have a signature
 
-    def __add__(self, other: "Seen") -> "Seen":
-        return Seen(np.concatenate([self.condition, other.condition]))
-
     def at(
         self,
         supply_hz: float,  # Hz

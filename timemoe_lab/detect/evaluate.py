@@ -693,6 +693,7 @@ def summarise(
         verdicts=tuple(verdicts(mode, tested, rows=rows, detectors=detectors)),
         checks=tuple(checks_of(mode, tested, scorer)),
         raw=raw,
+        votes=scorer.weight if mode == "lab" else {},
     )
 
 # %% ../../nbs/detect/58_evaluate.ipynb #evaluate-def

@@ -7,13 +7,13 @@ __all__ = ['Measures', 'Interval', 'EVALUATION', 'Intervals', 'Group', 'Row', 'M
            'evaluation_table', 'events_in_words']
 
 # %% ../../nbs/detect/57_evaluation.ipynb #imports
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 # %% ../../nbs/detect/57_evaluation.ipynb #own-imports
 from ..data.prepare import Counts, own_beginnings
 from .alarms import per_day, rate_in_words, time_in_words
-from .scorer import about_counts, about_mask
+from .scorer import about_counts, about_mask, about_votes
 from ..files import InputError, format_table, read_json
 
 # %% ../../nbs/detect/57_evaluation.ipynb #row-record
@@ -182,6 +182,7 @@ class Evaluation:
     verdicts: tuple[Verdict, ...]
     checks: tuple[Check, ...]
     raw: str  # folder of the recordings
+    votes: dict[str, float] = field(default_factory=dict)  # by part that the score joins; none: not a score of parts
 
     @property
     def row(self) -> Row:
@@ -225,7 +226,7 @@ class Evaluation:
         path: Path,  # evaluation.json of a run
     ) -> "Evaluation":
         "The evaluation in a file of a run."
-        content = read_json(path, need=tuple(k for k in EVALUATION if k not in ("kind", "counts")))
+        content = read_json(path, need=tuple(k for k in EVALUATION if k not in ("kind", "counts", "votes")))
         try:
             return cls.from_json(content)
         except (KeyError, TypeError) as error:
@@ -234,7 +235,7 @@ class Evaluation:
 # %% ../../nbs/detect/57_evaluation.ipynb #evaluation-keys
 EVALUATION = ("kind", "checkpoint", "preset", "mode", "mask", "series", "counts", "splits", "n_samples", "n_ignored")
 EVALUATION += ("n_unscored", "prevalence", "edge_s", "vus_window", "rows", "left_out", "recall_by_class")
-EVALUATION += ("operating_points", "recording_points", "verdicts", "checks", "raw")  # the order in the file
+EVALUATION += ("operating_points", "recording_points", "verdicts", "checks", "raw", "votes")  # the order in the file
 
 # %% ../../nbs/detect/57_evaluation.ipynb #evaluation-table-def
 def evaluation_table(
@@ -272,7 +273,7 @@ def _said(result: Evaluation) -> list[str]:
     if own:
         said.append(f"Of {len(own)} test recordings the healthy head trained or calibrated: no test by recording.")
     failed = [f"CHECK FAILED: {c.name} (found {c.value})" for c in result.checks if not c.ok]
-    return [*said, *about_mask(result.mask), *about_counts(asdict(result.counts)), *failed]
+    return [*said, *about_votes(result.votes), *about_mask(result.mask), *about_counts(asdict(result.counts)), *failed]
 
 
 def _grouped(row: Row) -> list[str]:

@@ -262,7 +262,9 @@ class Profile:
     normals: dict[str, "Normal | Motors | Bank | Levels"]  # by part
     levels: dict[str, float] = field(default_factory=dict)  # by part
     seen: Seen = Seen(np.zeros((0, 2)))  # conditions of healthy recordings
-    tails: dict[str, Tail] = field(default_factory=dict)  # by part; and "points" and "whole", of recordings
+    tails: dict[str, Tail] = field(
+        default_factory=dict
+    )  # by part; and of recordings: "points", what samples reach, "spread", how evidence varies
     weight: dict[str, float] = field(default_factory=dict)  # by part: its votes in the lab's score
     wave: int = 0  # samples in a window of the memory; a whole number of cells
 
@@ -572,7 +574,7 @@ def votes(
     profile: Profile,
     config: ScoreConfig,
 ) -> dict[str, float]:  # by part
-    "The weights of the parts that the lab's score joins: those that are asked for, or the profile's own."
+    "The weights of the parts that the lab's score joins: those asked for, or the profile's own where none is there."
     if not config.parts:
         return profile.weight
     wanted = {part: 1.0 for part in config.parts if part in profile.tails}

@@ -34,7 +34,7 @@ class Tail:
         score = np.asarray(score, np.float64)
         below = np.interp(score, self.knot, np.linspace(0, 1, len(self.knot)))
         below = np.where(score <= self.knot[0], 0.0, below)
-        counted = -np.log10((1 + self.n * (1 - below)) / (1 + self.n))
+        counted = 0.0 - np.log10((1 + self.n * (1 - below)) / (1 + self.n))  # and not -0
         above = -math.log10(self.share) + (score - self.start) / self.excess / math.log(10)
         return np.where(np.isnan(score), np.nan, np.where(score > self.start, above, counted))
 

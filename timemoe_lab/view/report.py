@@ -31,7 +31,7 @@ from ..data.recording import Recording, conform, stem_of
 from ..detect.alarms import about_rule
 from ..detect.controls import BASELINE
 from ..detect.evaluation import Evaluation, events_in_words
-from ..detect.scorer import about_counts, about_mask
+from ..detect.scorer import about_counts, about_mask, about_votes
 from ..detect.threshold import Points, pool_points, sweep
 from ..files import InputError, atomic_path
 from ..model.moe import DEAD_SHARE
@@ -272,7 +272,7 @@ def _answer(m: Material) -> list[Markup]:
     )
     whole = _recordings_in_words(row.recording, m.point)
     events = events_in_words(row.point)
-    said = " ".join([*about_mask(m.result.mask), *about_counts(asdict(m.result.counts))])
+    said = " ".join([*about_votes(m.result.votes), *about_mask(m.result.mask), *about_counts(asdict(m.result.counts))])
     parts = [paragraph(" ".join(lead), "lead"), paragraph(basis), paragraph(whole)]
     parts += [paragraph(f"Events: {events}.")] if events else []
     return [*parts, paragraph(said)] if said else parts
