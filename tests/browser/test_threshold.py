@@ -193,7 +193,10 @@ def test_room_91_from_the_picture_to_the_exported_point(open_room, small, tmp_pa
     assert after["threshold"] == float(chosen["threshold"]) == after["rows"][after["mode"]]["point"]
     assert after["threshold"] != before["threshold"] and after["author"] == "panel" and "by hand" in after["metric"]
     assert [after["confusion"][k] for k in ("tp", "fp", "fn", "tn")] == counted(*found, after["threshold"])
-    kept = set(before) - {"threshold", "metric", "split", "confusion", "rows"}
+    assert after["event"]["on"] == after["threshold"]  # events follow the hand, and keep how far off lies below on
+    assert after["event"]["off"] / after["event"]["on"] == pytest.approx(0.8)
+    assert after["event"]["minimum_s"] == before["event"]["minimum_s"]
+    kept = set(before) - {"threshold", "metric", "split", "confusion", "rows", "event"}
     assert {k: after[k] for k in kept} == {k: before[k] for k in kept}
     assert str(small / "operating_point.json") in room.page.locator(".tm-message").first.inner_text()
     assert open_scorer(small).point.threshold == after["threshold"]

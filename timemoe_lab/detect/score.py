@@ -5,11 +5,12 @@ recording."""
 
 # %% auto #0
 __all__ = ['SAME', 'APART', 'MODEL_PARTS', 'WINDOW_PARTS', 'RECORDING_PARTS', 'KNOWN', 'FEWEST', 'BLOCKS', 'WAVES', 'NEIGHBOURS',
-           'CORE', 'MOTOR_CORE', 'OTHER_CORE', 'MOST_OF_WHOLE', 'COMES_AND_GOES', 'FULL', 'Basis', 'n_apart',
-           'fit_basis', 'Normal', 'shrunk', 'sums_of', 'Motors', 'motor_of', 'Pooling', 'Profile', 'waves_of',
-           'wave_length', 'Levels', 'part_sums', 'pack_profile', 'load_profile', 'Scores', 'to_samples', 'channel_mean',
-           'quantile', 'distances', 'of_all', 'pooling_of', 'votes', 'sample_score', 'cell_evidence', 'whole_score',
-           'score_rows', 'score_recording', 'Left', 'FittedProfile', 'Made', 'cut_evidence', 'fit_profile']
+           'CORE', 'MOTOR_CORE', 'OTHER_CORE', 'PER_CHANNEL', 'MOST_OF_WHOLE', 'COMES_AND_GOES', 'FULL', 'Basis',
+           'n_apart', 'fit_basis', 'Normal', 'shrunk', 'sums_of', 'Motors', 'motor_of', 'Pooling', 'Profile',
+           'waves_of', 'wave_length', 'Levels', 'part_sums', 'pack_profile', 'load_profile', 'Scores', 'to_samples',
+           'channel_mean', 'quantile', 'distances', 'of_all', 'pooling_of', 'votes', 'sample_score', 'cell_evidence',
+           'whole_score', 'score_rows', 'score_recording', 'Left', 'FittedProfile', 'Made', 'cut_evidence',
+           'fit_profile']
 
 # %% ../../nbs/detect/51_score.ipynb #imports
 import math
@@ -505,6 +506,7 @@ def quantile(
 CORE = ("memory", "statistics")  # of the lab's score, always
 MOTOR_CORE = (*CORE, "virtual")  # where three currents are read
 OTHER_CORE = (*CORE, "joint")  # elsewhere
+PER_CHANNEL = ("gradient", "latent", "forecast", "routing")  # that see each channel by itself, whatever the others do
 MOST_OF_WHOLE = 3.0  # evidence that a sample takes from its recording as a whole
 COMES_AND_GOES = 1.5  # times the widest healthy spread of evidence within a recording, beyond which faults come and go
 FULL = 10  # healthy recordings from which on `physics` has its whole weight
@@ -593,9 +595,10 @@ def sample_score(
     n = evidence.valid.shape[1]
     said = cell_evidence(distance, profile, weight=weight, how=how, n=n)
     score = how.samples(joined_evidence(said, weight), n) if said else np.full(n, np.nan)
-    own = [p for p in said if len(distance[p]) == len(evidence.series) and p not in RECORDING_PARTS]
+    own = [p for p in PER_CHANNEL if p in distance and p in profile.tails]
+    own = [p for p in own if weight.get(p, 0.0) > 0] or own  # where none of them has a vote, all speak of channels
     each = {p: profile.tails[p].evidence(how.cells(p, distance[p], n)) for p in own}
-    channel = how.samples(joined_evidence(each, weight), n) if each else np.nan
+    channel = how.samples(joined_evidence(each, dict.fromkeys(own, 1.0)), n) if each else np.nan
     return np.where(evidence.valid.any(axis=0), score, np.nan), np.where(evidence.valid, channel, np.nan)
 
 

@@ -174,7 +174,7 @@ function notes(facts, data) {
   if (data.label && !data.negative.length) told.push("Only faulty samples: there is no false alarm to count.");
   const quiet = [];
   if (!data.label)
-    quiet.push("No labels: precision and recall can't be had; what is left is the quantile and the stretches of alarm.");
+    quiet.push("No labels: precision and recall can't be had; what is left is the quantile and stretches of alarm.");
   if (data.unscored) quiet.push(`${count(data.unscored)} samples have no score (NaN) and take no part.`);
   if (data.leftOut) quiet.push(`${count(data.leftOut)} samples near the edge of a fault are left out.`);
   return [
