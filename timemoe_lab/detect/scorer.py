@@ -82,7 +82,7 @@ class Calibration:
     profile: Profile
     thresholds: dict[str, Thresholds]  # by row, see Scorer.rows
     outside: list[tuple[str, Scores]]  # by name: what set the thresholds, in the mode in force
-    promised: float  # largest share of further healthy recordings that raise an alarm
+    promised: float  # largest share of further healthy recordings that raise an alarm; 1: nothing is promised
     split: str  # which recordings those are
     event: AlarmRule  # from samples to alarms, in the mode in force
     held_out: float  # mean error of forecasts on calibration recordings, which no weight has seen
@@ -129,7 +129,7 @@ def calibrate(
         profile=fitted.profile,
         thresholds=_thresholds(statistics, levels, event, score),
         outside=outside,
-        promised=conformal_threshold(np.arange(len(outside)), risk=score.risk)[1],
+        promised=conformal_threshold(np.arange(len(outside)), risk=score.risk)[1] if len(outside) > 1 else 1.0,
         split=fitted.split,
         event=event,
         held_out=float(np.nanmean(np.concatenate([e.l1.ravel() for e in kept]))),
@@ -151,7 +151,8 @@ def _outside(
     "What each healthy recording reaches in each row, its loudest event, and the scores of the mode in force."
     by_name: dict[str, list[dict[str, Scores]]] = {}
     for left in fitted.outside:
-        rows = score_rows(left.evidence, left.distance, fitted.profile, fs=frame.fs, config=config.score)
+        profile = replace(fitted.profile, tails=left.tails)
+        rows = score_rows(left.evidence, left.distance, profile, fs=frame.fs, config=config.score)
         by_name.setdefault(left.evidence.name, []).append(rows)
     statistics: dict[str, list[Thresholds]] = {}
     levels: dict[str, list[float]] = {}
