@@ -151,8 +151,7 @@ def _outside(
     "What each healthy recording reaches in each row, its loudest event, and the scores of the mode in force."
     by_name: dict[str, list[dict[str, Scores]]] = {}
     for left in fitted.outside:
-        profile = replace(fitted.profile, tails=left.tails)
-        rows = score_rows(left.evidence, left.distance, profile, fs=frame.fs, config=config.score)
+        rows = score_rows(left.evidence, left.distance, fitted.profile, fs=frame.fs, config=config.score)
         by_name.setdefault(left.evidence.name, []).append(rows)
     statistics: dict[str, list[Thresholds]] = {}
     levels: dict[str, list[float]] = {}
