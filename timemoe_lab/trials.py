@@ -88,7 +88,7 @@ def simulated(
     deal: tuple[int, int, int] = (8, 4, 8),  # healthy recordings of a condition that train, calibrate and test
     switched_s: tuple[float, float] | None = None,  # s between which a short is switched in; None: always
 ) -> Iterable[Recording]:
-    "A campaign of motors: of a condition some healthy recordings train, some calibrate, some test, and all faulty ones."
+    "A campaign of motors: of each condition healthy recordings train, calibrate and test; all faulty ones test."
     n_train, n_calibration, _ = deal
     grid = {"classes": range(7), "freqs": freqs, "loads": loads}
     jobs = campaign(**grid, reps=reps, healthy_reps=sum(deal), seed=seed, switched_s=switched_s)
