@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from timemoe_lab.config import tiny
 from timemoe_lab.data.prepare import Frame, Scale, normalise
 from timemoe_lab.data.recording import Recording
-from timemoe_lab.detect.controls import CONTROLS, OUTSIDERS, fit_control, outsider, rows_of
+from timemoe_lab.detect.controls import CONTROLS, OUTSIDERS, Outsider, fit_control, outsider, rows_of
 from timemoe_lab.detect.evaluate import calibrate_control
 from timemoe_lab.detect.outsiders import Autoregression, Recipe, learn_patches, patch_starts, train_encoder
 from timemoe_lab.files import InputError
@@ -125,6 +125,21 @@ def test_a_sample_has_the_mean_of_the_patches_that_hold_it():
     apart = [np.sort(1 - bank @ row)[:3].mean() for row in rows]
     want = [np.mean([d for d, s in zip(apart, starts) if s <= t < s + 64]) for t in range(400)]
     assert np.allclose(got, want, atol=1e-4)
+
+
+def test_patches_of_a_recording_that_is_left_out_are_not_remembered():
+    healthy = [recording(f"0_{i}.csv", np.repeat(planted(500)[0][i % 2], 2, axis=0)) for i in range(3)]
+    config = tiny()
+    seen = [normalise(r, frame=FRAME, config=config.data) for r in healthy]
+    series = [s.x for s in seen]
+    patches = Outsider(learn_patches(series, recipe=Recipe(steps=1, batch=8)))
+    how = {"frame": FRAME, "config": config}
+    fitted, limits = calibrate_control(patches, healthy, seen, **how)
+    own = fitted.score(healthy[1], seen[1], **how).score
+    rows = rows_of(patches, seen, **how)
+    others = fit_control(patches, [rows[0], rows[2]]).score(healthy[1], seen[1], **how).score
+    assert own.shape == (500,) and np.isfinite(own).all() and own.mean() < 0.8 * others.mean()  # one of three is itself
+    assert own.max() < limits.point  # which is that of patches that weren't remembered
 
 
 def test_healthy_series_shorter_than_a_patch_teach_nothing():
