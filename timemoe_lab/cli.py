@@ -378,7 +378,7 @@ def prepare(
         raise InputError("interrupted; the same command goes on from here") from None
 
 # %% ../nbs/82_cli.ipynb #bench-def
-DETECT_SETS = ("itsc", "skab", "ucr", "nab", "ufc", "simulator")
+DETECT_SETS = ("itsc", "skab", "ucr", "nab", "ufc", "simulator", "all")
 
 
 def bench_command(options: argparse.Namespace) -> dict:
@@ -399,7 +399,7 @@ def bench_command(options: argparse.Namespace) -> dict:
         facts = [{"name": v.bound.name, "value": v.value, "bound": str(v.bound), "ok": v.ok} for v in verdicts]
         result["bounds"] = facts
     if "detect" in options.what:
-        detected = _bench_detect(options)
+        detected = (_bench_all if "all" in options.what else _bench_detect)(options)
         tables.append(detected.pop("table"))
         result |= detected
     if options.strict and not all(v.ok for v in verdicts):
@@ -413,11 +413,10 @@ def _bench_detect(options: argparse.Namespace) -> dict:
     from timemoe_lab.model.device import pick_device
     from timemoe_lab.trials import PUBLISHED, beside_table, detect, trials, trials_table
 
-    how = {"device": pick_device(options.device), "seed": options.seed, "rows": options.rows}
-    config = preset(options.preset or "tiny")
+    how = {"device": pick_device(options.device), "seed": options.seed, "rows": _rows(options)}
+    config = _detect_config(options)
     found, skipped = {}, {}
     tables = []
-    config = replace(config, train=replace(config.train, seed=options.seed, steps=options.steps or config.train.steps))
     chosen = {k: getattr(options, k) for k in ("noise", "seed", "channels", "limit")}
     with tempfile.TemporaryDirectory() as folder:
         out = check_new(options.out, besides=("ufc-0",)) if options.out else Path(folder) / "detect"
@@ -438,6 +437,37 @@ def _bench_detect(options: argparse.Namespace) -> dict:
     published = {k: asdict(PUBLISHED[k]) for k in options.what if k in PUBLISHED}
     facts = {"trials": {k: e.to_json() for k, e in found.items()}, "published": published, "skipped": skipped}
     return facts | {"table": "\n\n".join(tables)}
+
+
+def _bench_all(options: argparse.Namespace) -> dict:
+    "Rank and regret of the score over every set."
+    from timemoe_lab.model.device import pick_device
+    from timemoe_lab.trials import detect_all, everything
+
+    others = [w for w in options.what if w in DETECT_SETS and w != "all"]
+    if others or options.noise or options.channels != "currents":
+        extra = others[0] if others else "--noise" if options.noise else "--channels"
+        raise UsageError(f"bench detect all: takes every set by its own protocol; leave {extra} out")
+    config = _detect_config(options)
+    chosen, left_out = everything(options.data, config=config, seed=options.seed, limit=options.limit)
+    how = {"seed": options.seed, "device": pick_device(options.device), "rows": _rows(options)}
+    with tempfile.TemporaryDirectory() as folder:
+        told = detect_all(chosen, options.out or Path(folder) / "detect", left_out=left_out, **how)
+    facts = {"trials": {k: e.to_json() for k, e in told.found.items()}} | told.to_json()
+    return facts | {"table": "\n\n".join(told.tables)}
+
+
+def _detect_config(options: argparse.Namespace) -> Config:
+    "The settings of runs of a benchmark."
+    config = preset(options.preset or "tiny")
+    return replace(config, train=replace(config.train, seed=options.seed, steps=options.steps or config.train.steps))
+
+
+def _rows(options: argparse.Namespace) -> str:
+    "The rows that are asked for."
+    from timemoe_lab.detect.controls import OUTSIDERS
+
+    return ",".join([options.rows, *OUTSIDERS]) if options.outsiders else options.rows
 
 # %% ../nbs/82_cli.ipynb #bench-parts-def
 def _bench_ingest(options: argparse.Namespace) -> tuple:  # numbers, and which keep their bounds
@@ -1300,7 +1330,10 @@ def _add_training(add: Callable[..., argparse.ArgumentParser]) -> None:
     command.add_argument("--store", type=Path, help="the store, when it was moved")
 
 # %% ../nbs/82_cli.ipynb #add-bench-def
-_ROWS = {"default": "all", "help": "of the table: beginnings of their names, with commas between (default: all)"}
+_ROWS = {
+    "default": "all",
+    "help": "of the table: beginnings of names, with commas between, such as lab,spec or all,paano (default: all)",
+}
 
 
 def _add_bench(command: argparse.ArgumentParser) -> None:
@@ -1309,7 +1342,7 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     command.add_argument("what", nargs="+", choices=what, metavar="WHAT", help=f"what to measure: {', '.join(what)}")
     command.add_argument("--strict", action="store_true", help="exit 1 when a ratio misses its bound")
     command.add_argument("--preset", choices=list(PRESETS), help="of model (default: base; of score and detect: tiny)")
-    help_ = "scope file for ingest (default: a simulated one); folder of the set for detect (default: motors simulated)"
+    help_ = "scope file for ingest (default: a simulated one); folder of the set for detect, of all sets for detect all"
     command.add_argument("--data", type=Path, metavar="PATH", help=help_)
     help_ = "checkout of Time-MoE/Time-MoE, whose code is timed beside ours (model: needs transformers==4.40.1)"
     command.add_argument("--official", "--published", type=Path, metavar="DIR", help=help_)
@@ -1317,14 +1350,18 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     command.add_argument("--noise", type=_share, default=0.0, metavar="SHARE", help=help_)
     command.add_argument("--seed", type=_seed, default=1, help="detect: of splits, noise and motors (default: 1)")
     command.add_argument("--steps", **_SHARED["steps"])
-    help_ = "detect ufc: recordings of each class, supply frequency and load (default: all)"
+    help_ = (
+        "detect: recordings of each class, supply frequency and load of ufc; series of ucr and of nab (default: all)"
+    )
     command.add_argument("--limit", type=_count, metavar="N", help=help_)
     command.add_argument(
         "--channels", choices=("currents", "flux", "voltages"), default="currents", help="simulator, ufc"
     )
     command.add_argument("--rows", **_ROWS)
+    help_ = "detect: rows of other people's detectors too, AR(40) and PaAno, which trains for minutes"
+    command.add_argument("--outsiders", action="store_true", help=help_)
     command.add_argument(
-        "--out", type=Path, metavar="DIR", help="detect: folder to make, with store and run; ufc goes on there"
+        "--out", type=Path, metavar="DIR", help="detect: folder to make, with store and run; ufc and all go on there"
     )
 
 

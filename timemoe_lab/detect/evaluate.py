@@ -41,12 +41,16 @@ from timemoe_lab.detect.controls import (
     COIN,
     CONTROLS,
     NO_MODEL,
+    OUTSIDERS,
     UNTRAINED,
     Control,
     FittedControl,
+    FittedOutsider,
+    Outsider,
     coin,
     everything_faulty,
     fit_control,
+    outsider,
     rows_of,
 )
 from timemoe_lab.detect.evaluation import (
@@ -96,13 +100,13 @@ def folds_of(
 
 
 def calibrate_control(
-    control: Control,
+    control: Control | Outsider,
     recordings: Sequence[Recording],  # healthy
     seen: Sequence[Normalised],  # the same
     *,
     frame: Frame,
     config: Config,
-) -> tuple[FittedControl, Thresholds]:
+) -> tuple[FittedControl | FittedOutsider, Thresholds]:
     "A control of all the recordings, and the thresholds of scores that each gets from the others."
     how = {"frame": frame, "config": config}
     rows = rows_of(control, seen, **how)
@@ -118,8 +122,8 @@ class Detectors:
     "Everything that scores a recording in an evaluation."
 
     scorer: Scorer
-    wanted: tuple[str, ...] | None  # rows; None: all
-    controls: dict[str, FittedControl]
+    wanted: tuple[str, ...] | None  # rows; None: all but outsiders
+    controls: dict[str, FittedControl | FittedOutsider]
     untrained: Scorer | None
     thresholds: dict[str, Thresholds]  # by row
     left_out: tuple[str, ...] = ()  # rows that can't be had
@@ -152,21 +156,22 @@ class Detectors:
 def known_rows(
     scorer: Scorer,
 ) -> tuple[str, ...]:
-    "The names of all rows."
-    return tuple(dict.fromkeys([*scorer.point.rows, UNTRAINED, *CONTROLS, COIN, ALARM]))
+    "The names of all rows; outsiders last."
+    return tuple(dict.fromkeys([*scorer.point.rows, UNTRAINED, *CONTROLS, COIN, ALARM, *OUTSIDERS]))
 
 
 def choose_rows(
-    text: str,  # "all", or beginnings of names with commas between
+    text: str,  # beginnings of names with commas between; all: every row but outsiders
     scorer: Scorer,
-) -> tuple[str, ...] | None:  # None: all
+) -> tuple[str, ...] | None:  # None: all but outsiders
     "The rows that are asked for."
     if text == "all":
         return None
     known = known_rows(scorer)
     chosen = []
     for part in filter(None, map(str.strip, text.split(","))):
-        match = [k for k in known if k == part] or [k for k in known if k.lower().startswith(part.lower())]
+        every = [k for k in known if part == "all" and k not in OUTSIDERS]
+        match = every or [k for k in known if k == part] or [k for k in known if k.lower().startswith(part.lower())]
         if not match:
             raise UsageError(f"--rows {part}: no such row; expected all, or some of {', '.join(known)}")
         chosen += match
@@ -177,7 +182,7 @@ def open_detectors(
     scorer: Scorer,
     store: Store | None,  # that the run was trained on
     *,
-    rows: tuple[str, ...] | None = None,  # that are wanted; None: all
+    rows: tuple[str, ...] | None = None,  # that are wanted; None: all but outsiders
 ) -> Detectors:
     "The scorer with its controls fitted."
     frame = scorer.frame
@@ -186,6 +191,7 @@ def open_detectors(
     phases = frame.phases
     three = phases is not None and not any(frame.channels[i] in frame.mask for i in phases)
     wanted = [k for k in (UNTRAINED, *CONTROLS) if (rows is None or k in rows) and (three or k != NO_MODEL)]
+    wanted += [k for k in OUTSIDERS if rows is not None and k in rows]
     if store is None:
         return Detectors(scorer, rows, {}, None, limits, tuple(wanted))
     healthy = [store.recording(i) for i in store.members("train", "calibration")]
@@ -198,7 +204,8 @@ def open_detectors(
             untrained = replace(scorer, model=model, profile=calibration.profile)
             limits[row] = calibration.thresholds[scorer.point.mode]
         else:
-            controls[row], limits[row] = calibrate_control(CONTROLS[row], healthy, seen, frame=frame, config=config)
+            control = CONTROLS[row] if row in CONTROLS else outsider(row, seen, frame=frame)
+            controls[row], limits[row] = calibrate_control(control, healthy, seen, frame=frame, config=config)
     return Detectors(scorer, rows, controls, untrained, limits)
 
 
@@ -703,7 +710,7 @@ def evaluate(
     *,
     where: Path | str,  # where the recordings come from
     store: Store | None = None,  # that the run was trained on; None: where config.json says, if it is still there
-    rows: tuple[str, ...] | None = None,  # of the table; None: all
+    rows: tuple[str, ...] | None = None,  # of the table; None: all but outsiders
     progress: Callable[[str], None] = lambda name: None,  # told of each recording
 ) -> Evaluation:
     "Scores the test recordings, writes scores/ and evaluation.json, and returns what it measured."
