@@ -118,9 +118,9 @@ def test_a_sample_that_is_missing_has_no_score_and_is_counted(trained, raw):
     scorer = open_scorer(trained.path)
     recording = next(iter(read_folder(raw)))
     signal = recording.signal.copy()
-    signal[:, 9000:12_000] = np.nan  # in every channel, longer than a gap that is interpolated
+    signal[:, 5000:8000] = np.nan  # in every channel, longer than a gap that is interpolated
     scores = scorer.rows(replace(recording, signal=signal))["lab"]
-    assert np.isnan(scores.score[9010:11_990]).all() and np.isfinite(scores.score[:8900]).all()
+    assert np.isnan(scores.score[5010:7990]).all() and np.isfinite(scores.score[:4900]).all()
     assert 2900 <= scores.n_unscored <= 3100
 
 

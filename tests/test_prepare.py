@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import make_run
+from conftest import make_run, short_windows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import decimate as scipy_decimate
@@ -523,7 +523,8 @@ def chain(raw, tmp_path_factory):
     folder = tmp_path_factory.mktemp("chain")
     recordings = [replace(r, signal=r.signal.copy()) for r in read_folder(raw)]
     store = write_store(folder / "store", recordings, where=str(raw), mask=("CH4",))
-    config = replace(tiny(), data=replace(tiny().data, virtual=True), train=replace(tiny().train, steps=20))
+    config = short_windows(replace(tiny(), train=replace(tiny().train, steps=20, batch=8)), 128)
+    config = replace(config, data=replace(config.data, virtual=True))
     run = make_run(folder / "run", store, config)
     result = evaluate(open_scorer(run.path), recordings, where=raw, rows=("lab", "random"))
     return SimpleNamespace(run=run, store=store, result=result, recordings=recordings, folder=folder)
@@ -535,7 +536,7 @@ def test_scores_have_a_named_row_for_every_series(chain):
         arrays = np.load(chain.run.path / "scores" / f"{name.removesuffix('.csv')}.npz")
         assert arrays["series"].tolist() == [*CHANNELS, *VIRTUAL]
         for key in ("channel_score", "l1", "l2"):
-            assert arrays[key].shape == (7, 20_000) and np.isnan(arrays[key][3]).all()
+            assert arrays[key].shape == (7, 12_000) and np.isnan(arrays[key][3]).all()
             assert np.isfinite(arrays[key][[0, 1, 2, 4, 6]]).all()
         assert np.isfinite(arrays["score"]).all()
 
