@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from timemoe_lab.detect.evaluate import evaluate
 from timemoe_lab.detect.scorer import open_scorer
 from timemoe_lab.files import read_json
 from timemoe_lab.records import OperatingPoint
+
+heartbeat_room = import_module("timemoe_lab.agent.heartbeat")
 
 
 def test_the_loss_falls_and_routing_is_recorded(trained):
@@ -66,9 +69,10 @@ def test_the_same_seed_gives_the_same_bytes(trained, store, short_config, tmp_pa
     assert clockless(again) == clockless(trained)
 
 
-def test_faulty_recordings_leave_profile_and_threshold_alone(raw, store, short_config, tmp_path):
+def test_faulty_recordings_leave_profile_and_threshold_alone(raw, store, short_config, tmp_path, monkeypatch):
     agent = replace(short_config.agent, every_steps=6, delta_decay=1.0)  # beats, but no F1 lowers delta
     config = replace(short_config, train=replace(short_config.train, steps=12, aux_warmup=4), agent=agent)
+    monkeypatch.setattr(heartbeat_room, "N_SYNTHETIC", 1)  # where nothing is faulty, beats simulate it
     healthy = [r for r in read_folder(raw) if r.class_id == 0]
     alone = write_store(tmp_path / "store", healthy, where=str(raw))
     assert alone.scale == store.scale  # with nothing faulty, the same recordings train
@@ -103,7 +107,8 @@ def test_demo_ends_with_its_table_and_a_report(raw, tmp_path, capsys):
         assert any(line.strip().startswith(row) for line in lines)
 
 
-def test_a_healthy_folder_ends_with_a_calibrated_run(raw, tmp_path, capsys):
+def test_a_healthy_folder_ends_with_a_calibrated_run(raw, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(heartbeat_room, "N_SYNTHETIC", 1)
     healthy = tmp_path / "healthy"
     healthy.mkdir()
     for path in raw.glob("0_*.csv"):
