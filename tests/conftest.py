@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from timemoe_lab.agent.heartbeat import beat
 from timemoe_lab.config import tiny
@@ -21,6 +22,9 @@ from timemoe_lab.detect.scorer import open_scorer
 from timemoe_lab.files import turn
 from timemoe_lab.run.folder import RunFolder, start_run
 from timemoe_lab.train.loop import train
+
+settings.register_profile("lab")  # a slow machine fails no property
+settings.load_profile("lab")
 
 CLOCK = {"time", "tokens_per_s", "waiting", "memory_mb", "trained_s"}  # what a repeated run need not repeat
 
