@@ -12,7 +12,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
-from conftest import short_windows
+from conftest import short_windows, told_parts
 from sklearn.metrics import average_precision_score, f1_score
 
 from timemoe_lab.agent.heartbeat import decisions_at, heartbeat, read_beat
@@ -35,7 +35,7 @@ loop_room = import_module("timemoe_lab.train.loop")
 
 def recipe(steps=12, **agent_changes):
     "The tiny preset, a few short steps of it."
-    config, agent_changes = short_windows(tiny()), {"every_steps": 4} | agent_changes
+    config, agent_changes = told_parts(short_windows(tiny())), {"every_steps": 4} | agent_changes
     config = replace(config, data=replace(config.data, stride=256))  # an epoch ends within a day
     how = {"steps": steps, "warmup": 2, "aux_warmup": 3, "log_every": 1, "checkpoint_every": 100, "batch": 4}
     return replace(config, train=replace(config.train, **how), agent=replace(config.agent, **agent_changes))

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import clockless, short_windows
+from conftest import clockless, short_windows, told_parts
 from safetensors.torch import load_file
 
 from timemoe_lab.agent.heartbeat import beat
@@ -52,7 +52,7 @@ def small_store(tmp_path_factory):
 
 def recipe(**changes):
     "Sixteen steps with beats at 7, 14 and 16 and other checkpoints at 4, 8 and 12, of which two stay."
-    config = short_windows(tiny())
+    config = told_parts(short_windows(tiny()))
     config = replace(config, data=replace(config.data, stride=160))  # as many to an epoch as of 256 tokens
     small = {"steps": 16, "batch": 4, "warmup": 4, "aux_warmup": 8, "log_every": 2, "checkpoint_every": 4, "lr": 2e-3}
     small["keep"] = 2
