@@ -12,6 +12,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+from conftest import short_windows, told_parts
 from sklearn.metrics import average_precision_score, f1_score
 
 from timemoe_lab.agent.heartbeat import decisions_at, heartbeat, read_beat
@@ -34,7 +35,8 @@ loop_room = import_module("timemoe_lab.train.loop")
 
 def recipe(steps=12, **agent_changes):
     "The tiny preset, a few short steps of it."
-    config, agent_changes = tiny(), {"every_steps": 4} | agent_changes
+    config, agent_changes = told_parts(short_windows(tiny())), {"every_steps": 4} | agent_changes
+    config = replace(config, data=replace(config.data, stride=256))  # an epoch ends within a day
     how = {"steps": steps, "warmup": 2, "aux_warmup": 3, "log_every": 1, "checkpoint_every": 100, "batch": 4}
     return replace(config, train=replace(config.train, **how), agent=replace(config.agent, **agent_changes))
 
@@ -569,15 +571,15 @@ def test_figures_that_cannot_be_drawn_cost_no_beat(store, short_config, tmp_path
 
 
 def test_a_killed_agent_goes_on_at_the_right_beat(store, short_config, tmp_path):
-    recipe_ = replace(short_config.train, steps=30, aux_warmup=5, checkpoint_every=5)
-    config = replace(short_config, train=recipe_, agent=replace(short_config.agent, every_steps=10))
+    recipe_ = replace(short_config.train, steps=15, aux_warmup=5, checkpoint_every=3, log_every=1)
+    config = replace(short_config, train=recipe_, agent=replace(short_config.agent, every_steps=5))
     plain, run = (start_run(tmp_path / name, store, config) for name in ("plain", "run"))
     words = ["-c", "import sys; from timemoe_lab.cli import main; sys.exit(main())", "agent", str(run.path)]
     told = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([sys.executable, *words, "--device", "cpu"], **told)
     try:
         for _ in range(1200):
-            if any(e.step > 10 for e in run.events("step", "beat")) or process.poll() is not None:
+            if any(e.step > 5 for e in run.events("step", "beat")) or process.poll() is not None:
                 break
             time.sleep(0.05)
     finally:
@@ -585,7 +587,7 @@ def test_a_killed_agent_goes_on_at_the_right_beat(store, short_config, tmp_path)
         assert process.wait() == -signal.SIGKILL  # in the middle, not at its end
     assert main(words[2:] + ["--device", "cpu"]) == 0
     assert train(plain, store, heartbeat=heartbeat(plain, store))
-    assert [e.step for e in run.events("beat")] == [10, 20, 30]
+    assert [e.step for e in run.events("beat")] == [5, 10, 15]
     assert weights_of(run) == weights_of(plain) and [p.name for p in run.checkpoints()] == [
         p.name for p in plain.checkpoints()
     ]

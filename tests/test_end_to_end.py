@@ -1,7 +1,9 @@
 "The main job on simulated motors: the loss falls, planted faults are found, and the same seed gives the same bytes."
 
 import json
+import shutil
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +19,7 @@ from timemoe_lab.detect.scorer import open_scorer
 from timemoe_lab.files import read_json
 from timemoe_lab.records import OperatingPoint
 
-
-@pytest.fixture(scope="module")
-def evaluated(trained, raw):
-    return evaluate(open_scorer(trained.path), read_folder(raw), where=raw)
+heartbeat_room = import_module("timemoe_lab.agent.heartbeat")
 
 
 def test_the_loss_falls_and_routing_is_recorded(trained):
@@ -38,11 +37,11 @@ def test_planted_faults_are_found_and_the_coin_is_not(evaluated):
     assert rows["lab"]["f1"] > rows["random"]["f1"] + 0.5
 
 
-def test_metrics_equal_those_of_scikit_learn_on_the_saved_scores(trained, raw, evaluated):
-    threshold = OperatingPoint.read(trained.path / "operating_point.json").threshold
+def test_metrics_equal_those_of_scikit_learn_on_the_saved_scores(judged, raw, evaluated):
+    threshold = OperatingPoint.read(judged.path / "operating_point.json").threshold
     scores, labels = [], []
     for recording in read_folder(raw):
-        path = trained.path / "scores" / f"{Path(recording.name).stem}.npz"
+        path = judged.path / "scores" / f"{Path(recording.name).stem}.npz"
         if path.exists():
             label = recording.label
             keep = np.ones(len(label), bool)
@@ -70,13 +69,15 @@ def test_the_same_seed_gives_the_same_bytes(trained, store, short_config, tmp_pa
     assert clockless(again) == clockless(trained)
 
 
-def test_faulty_recordings_leave_profile_and_threshold_alone(raw, store, short_config, tmp_path):
-    config = replace(short_config, agent=replace(short_config.agent, delta_decay=1.0))  # beats, but no F1 lowers delta
+def test_faulty_recordings_leave_profile_and_threshold_alone(raw, store, short_config, tmp_path, monkeypatch):
+    agent = replace(short_config.agent, every_steps=6, delta_decay=1.0)  # beats, but no F1 lowers delta
+    config = replace(short_config, train=replace(short_config.train, steps=12, aux_warmup=4), agent=agent)
+    monkeypatch.setattr(heartbeat_room, "N_SYNTHETIC", 1)  # where nothing is faulty, beats simulate it
     healthy = [r for r in read_folder(raw) if r.class_id == 0]
     alone = write_store(tmp_path / "store", healthy, where=str(raw))
     assert alone.scale == store.scale  # with nothing faulty, the same recordings train
     runs = [make_run(tmp_path / name, s, config) for name, s in (("alone", alone), ("with faults", store))]
-    for step in ("30", "60"):  # labels may choose between checkpoints; what is in one they leave alone
+    for step in ("6", "12"):  # labels may choose between checkpoints; what is in one they leave alone
         made = [r.checkpoint(step) for r in runs]
         assert len({(p / "profile.safetensors").read_bytes() for p in made}) == 1
         assert len({OperatingPoint.read(p / "operating_point.json").threshold for p in made}) == 1
@@ -88,13 +89,14 @@ def test_recordings_that_were_seen_are_recognised_under_other_names(trained, raw
     for i, path in enumerate(sorted(raw.glob("*.csv"))):
         if path.name != "labels.csv":
             (renamed / f"{path.name[0]}_new{i}.csv").write_bytes(path.read_bytes())
-    result = evaluate(open_scorer(trained.path), read_folder(renamed), where=renamed)
+    run = shutil.copytree(trained.path, tmp_path / "run")
+    result = evaluate(open_scorer(run), read_folder(renamed), where=renamed, rows=("lab",))
     n_test = sum(r["split"] == "test" for r in trained.facts["recordings"])
     assert len(result.splits["test"]) == n_test
 
 
 def test_demo_ends_with_its_table_and_a_report(raw, tmp_path, capsys):
-    assert main(["demo", "--data", str(raw), "--out", str(tmp_path / "run"), "--steps", "40"]) == 0
+    assert main(["demo", "--data", str(raw), "--out", str(tmp_path / "run"), "--steps", "10"]) == 0
     out = capsys.readouterr().out
     lines = out.strip().splitlines()
     assert lines[-1] == f"report: {tmp_path / 'run' / 'report.html'}"
@@ -105,7 +107,8 @@ def test_demo_ends_with_its_table_and_a_report(raw, tmp_path, capsys):
         assert any(line.strip().startswith(row) for line in lines)
 
 
-def test_a_healthy_folder_ends_with_a_calibrated_run(raw, tmp_path, capsys):
+def test_a_healthy_folder_ends_with_a_calibrated_run(raw, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(heartbeat_room, "N_SYNTHETIC", 1)
     healthy = tmp_path / "healthy"
     healthy.mkdir()
     for path in raw.glob("0_*.csv"):
@@ -120,6 +123,6 @@ def test_a_healthy_folder_ends_with_a_calibrated_run(raw, tmp_path, capsys):
         assert np.isfinite(saved["score"]).all() and saved["score"].shape == (recording.n_samples,)
         assert np.isnan(saved["channel_score"][3]).all()  # the masked channel
     capsys.readouterr()
-    assert main(["evaluate", str(tmp_path / "run"), str(raw), "--json"]) == 0
+    assert main(["evaluate", str(tmp_path / "run"), str(raw), "--rows", "lab,random", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["rows"][0]["name"] == "lab" and 0 <= printed["rows"][0]["point"]["roc_auc"] <= 1

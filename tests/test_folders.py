@@ -195,7 +195,7 @@ def test_score_and_evaluate_go_on_without_a_bad_file(trained, raw, tmp_path, cap
     (tmp_path / "raw" / "0_bad.csv").write_text("TIME,CH1\n0,1\n")
     shutil.copytree(trained.path, tmp_path / "run")
     where = [command, str(tmp_path / "run"), str(tmp_path / "raw"), "--json"]
-    out = lambda name: ["--out", str(tmp_path / name)] if command == "score" else []
+    out = lambda name: ["--out", str(tmp_path / name)] if command == "score" else ["--rows", "lab"]
     assert main([*where, *out("a")]) == 1
     assert "0_bad.csv" in capsys.readouterr().err.splitlines()[-1]
     assert main([*where, *out("b"), "--skip-bad"]) == 0
@@ -223,7 +223,7 @@ def test_what_a_healthy_head_trained_on_is_not_evaluated(tmp_path, capsys):
     assert main(["prepare", str(raw), "--out", str(tmp_path / "store"), "--healthy-head", "600"]) == 0
     assert main(["train", str(tmp_path / "store"), "--out", str(run), "--steps", "3"]) == 0
     capsys.readouterr()
-    assert main(["evaluate", str(run), str(raw), "--json"]) == 0
+    assert main(["evaluate", str(run), str(raw), "--rows", "lab", "--json"]) == 0
     capsys.readouterr()
     store = Store(tmp_path / "store")
     seen = {path.stem for path in (run / "scores").glob("*.npz")}

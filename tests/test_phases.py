@@ -25,7 +25,7 @@ from timemoe_lab.data.phases import (
 from timemoe_lab.data.recording import Recording
 
 A = np.exp(2j * np.pi / 3)
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 
 
 def _motor(order=(0, 1, 2), unbalance=0.03, n=5000):

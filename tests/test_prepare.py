@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import make_run
+from conftest import make_run, short_windows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import decimate as scipy_decimate
@@ -59,7 +59,7 @@ reading_room = import_module("timemoe_lab.detect.reading")
 FS, N = 1000.0, 1024
 CHANNELS, UNITS = ("CH1", "CH2", "CH3", "CH4"), ("A", "A", "A", "V")
 A = np.exp(2j * np.pi / 3)
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 
 
 def motor(seed, *, gains=(1, 1, 1), n=N, noise=0.02, name=None, class_id=0, **known):
@@ -523,7 +523,8 @@ def chain(raw, tmp_path_factory):
     folder = tmp_path_factory.mktemp("chain")
     recordings = [replace(r, signal=r.signal.copy()) for r in read_folder(raw)]
     store = write_store(folder / "store", recordings, where=str(raw), mask=("CH4",))
-    config = replace(tiny(), data=replace(tiny().data, virtual=True), train=replace(tiny().train, steps=20))
+    config = short_windows(replace(tiny(), train=replace(tiny().train, steps=20, batch=8)), 128)
+    config = replace(config, data=replace(config.data, virtual=True))
     run = make_run(folder / "run", store, config)
     result = evaluate(open_scorer(run.path), recordings, where=raw, rows=("lab", "random"))
     return SimpleNamespace(run=run, store=store, result=result, recordings=recordings, folder=folder)
@@ -535,7 +536,7 @@ def test_scores_have_a_named_row_for_every_series(chain):
         arrays = np.load(chain.run.path / "scores" / f"{name.removesuffix('.csv')}.npz")
         assert arrays["series"].tolist() == [*CHANNELS, *VIRTUAL]
         for key in ("channel_score", "l1", "l2"):
-            assert arrays[key].shape == (7, 20_000) and np.isnan(arrays[key][3]).all()
+            assert arrays[key].shape == (7, 12_000) and np.isnan(arrays[key][3]).all()
             assert np.isfinite(arrays[key][[0, 1, 2, 4, 6]]).all()
         assert np.isfinite(arrays["score"]).all()
 
@@ -604,7 +605,6 @@ def test_a_store_opened_again_gives_the_same_frame(prepared):
 cell = st.one_of(st.floats(-1e3, 1e3, width=32), st.sampled_from([math.nan, math.inf, -math.inf]))
 
 
-@settings(deadline=None)
 @given(st.lists(cell, min_size=3, max_size=40), st.integers(0, 6))
 def test_short_gaps_are_straight_lines_and_long_ones_stay(values, max_gap):
     x = np.array([values], np.float32)
@@ -636,7 +636,6 @@ def test_decimation_agrees_with_scipy_away_from_the_ends(factor):
     assert np.abs(ours - theirs)[:, 20:-20].max() < 1e-5
 
 
-@settings(deadline=None)
 @given(st.integers(2, 60), st.integers(1, 80), st.integers(0, 200), st.integers(0, 99))
 def test_training_windows_lie_inside_and_keep_their_stride(window, stride, extra, seed):
     total = window + extra
@@ -645,7 +644,6 @@ def test_training_windows_lie_inside_and_keep_their_stride(window, stride, extra
     assert set(np.diff(starts)) <= {stride} and total - (starts[-1] + window) < stride
 
 
-@settings(deadline=None)
 @given(st.integers(2, 60), st.integers(1, 60), st.integers(0, 300))
 def test_evaluation_windows_cover_every_sample(window, stride, extra):
     stride = min(stride, window)
@@ -653,7 +651,6 @@ def test_evaluation_windows_cover_every_sample(window, stride, extra):
     assert set((starts[:, None] + np.arange(window)).ravel()) == set(range(window + extra))
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6), st.floats(-1e4, 1e4), st.floats(0.01, 100))
 def test_the_scale_of_parts_is_that_of_the_whole(sizes, mean, std):
     generator = np.random.default_rng(0)
@@ -699,7 +696,7 @@ def named(class_id, at, number):
 sizes_of_conditions = st.lists(st.integers(1, 12), min_size=2, max_size=21).filter(lambda n: sum(n) > len(n))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(sizes_of_conditions, st.integers(0, 10_000))
 def test_every_condition_trains_whatever_the_seed(sizes, seed):
     conditions = [(30.0 + k // 3, 50.0 * (k % 3)) for k in range(len(sizes))]
@@ -742,7 +739,7 @@ def test_a_condition_with_one_recording_too_few_is_named_by_prepare(tmp_path, ca
     assert f"nothing healthy for train at {left.supply_hz:g} Hz 100 %" in said
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(2, 30), st.integers(0, 1000))
 def test_the_rest_of_a_file_is_never_tested_against_a_head_of_the_other_kind(n, seed):
     "Where a head validates or tests, so does the rest; where it trains, the rest holds a fault and can't."

@@ -76,7 +76,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("ending", WRITERS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(signal=signals)
 def test_what_is_written_is_read_back(tmp_path_factory, ending, signal):
     path = tmp_path_factory.mktemp("a b 전동기") / f"3_0007c42.5c75.{ending.rpartition('.csv.')[-1]}"
@@ -88,7 +88,7 @@ def test_what_is_written_is_read_back(tmp_path_factory, ending, signal):
     assert read(path, threads=False).fingerprint == recording.fingerprint
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(signal=signals, fs=st.sampled_from([1.0, 60.0, 10_000.0]))
 def test_an_array_without_a_rate_takes_the_given_one(tmp_path_factory, signal, fs):
     path = tmp_path_factory.mktemp("array") / "0_x.npy"
@@ -131,7 +131,7 @@ def test_jitter_is_told_and_does_not_move_the_rate():
     assert abs(fs / 10_000 - 1) < 1e-4 and "vary by up to" in notes[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 200_000), st.integers(200, 2000), st.integers(4, 9))
 def test_the_rate_survives_a_column_with_few_digits(fs, n, digits):
     time = np.round(np.arange(n) / fs, digits)
@@ -329,7 +329,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=table)
 def test_a_text_file_is_read_back(tmp_path_factory, layout, rows):
     comma, end, head, tail = LAYOUTS[layout]

@@ -91,7 +91,7 @@ def living_readers():
 sample = st.one_of(st.floats(-1e3, 1e3, width=32), st.just(float("nan")))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.sampled_from([2, 5, 700, BLOCK - 1, BLOCK, BLOCK + 1]), min_size=2, max_size=4),
     st.integers(1, 4),
@@ -173,7 +173,7 @@ def test_bytes_are_the_same_whatever_the_number_of_readers(folder, tmp_path, wor
 
 
 @pytest.mark.slow
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(st.lists(st.tuples(st.integers(2, 3000), st.integers(0, 2000)), min_size=2, max_size=5))
 def test_bytes_are_the_same_for_any_folder_and_number_of_processes(tmp_path_factory, files):
     place = tmp_path_factory.mktemp("any")
@@ -874,7 +874,7 @@ def test_every_byte_of_the_index_is_watched(damaged, name):
     assert verify_store(damaged) == []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 8 * BLOCK * 4 - 1), st.integers(0, 7))
 def test_a_flipped_bit_is_found_in_its_block(intact, tmp_path_factory, at, bit):
     path = tmp_path_factory.mktemp("flip") / "store"
@@ -1060,7 +1060,7 @@ def write_corpus(path, sequences, dtype="float32", cuts=(), scales=None, numbers
     return meta
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.lists(st.integers(-100, 100), max_size=30), min_size=1, max_size=6),
     st.lists(st.integers(0, 150), max_size=11),
@@ -1234,7 +1234,7 @@ def test_a_file_of_500_mb_goes_through_under_1_gb(tmp_path):
     assert Store(tmp_path / "store").entries[2].n_samples == 13 * million
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.sampled_from([5, 700, BLOCK - 1, BLOCK, BLOCK + 1]), min_size=2, max_size=4), st.integers(1, 3))
 def test_a_store_gives_back_what_was_written(tmp_path_factory, lengths, n_channels):
     generator = np.random.default_rng(sum(lengths))

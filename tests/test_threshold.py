@@ -178,7 +178,6 @@ def test_without_an_alarm_f1_is_0():
 cases = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=30)
 
 
-@settings(deadline=None)
 @given(cases, st.sampled_from([(2, 1), (1, 1), (0, 1), (1, 0)]))
 def test_the_cost_threshold_is_the_cheapest_and_the_highest_of_the_cheapest(case, prices):
     score, label = np.array([s for s, _ in case], np.float32), np.array([y for _, y in case])
@@ -305,7 +304,7 @@ def brute_vus(score, label, window, n_thresholds):
     return np.mean(volume, axis=0)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=2, max_size=40),
     st.integers(0, 9),

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import clockless
+from conftest import clockless, short_windows
 from safetensors.torch import load_file
 
 from timemoe_lab.agent.heartbeat import beat
@@ -52,7 +52,7 @@ N_TENSORS = len(list(TimeMoE(tiny().model).parameters()))
 
 def recipe(**changes):
     "The tiny preset, a few steps of it."
-    config = tiny()
+    config = short_windows(tiny())
     known = {"steps": 6, "warmup": 2, "aux_warmup": 3, "log_every": 1, "checkpoint_every": 100}
     return replace(config, train=replace(config.train, **(known | changes)))
 
@@ -342,7 +342,7 @@ def test_a_step_without_a_finite_loss_changes_nothing_and_names_its_windows(stor
         seen = normalise(recordings[name], frame=store.frame(config.data), config=config.data)
         at = first // seen.factor
         assert first % seen.factor == 0  # the first sample, at the raw rate
-        assert np.array_equal(seen.x[store.channels.index(channel), at : at + 256], window[:256])
+        assert np.array_equal(seen.x[store.channels.index(channel), at : at + 64], window[:64])
     err = capsys.readouterr().err
     told = "{} {} from sample {}".format(*skip.values["windows"][0])
     assert "step 3: the loss is" in err and told in err and told in beat_table(run)
@@ -792,14 +792,19 @@ def test_the_recipe_of_base_is_the_specifications():
     assert aux_weight(t.aux_warmup // 4, t) == pytest.approx(0.005)
 
 
-def test_options_reach_the_recipe_of_a_run(store, tmp_path):
+def test_options_reach_the_recipe_of_a_run(store, tmp_path, capsys):
     out = tmp_path / "run"
-    options = ["--steps", "4", "--checkpoint-every", "2", "--deterministic", "--optimizer", "adamw_bf16"]
-    assert main(["train", str(store.path), "--out", str(out), *options]) == 0
+    options = ["--steps", "4", "--checkpoint-every", "2", "--keep", "5", "--deterministic"]
+    train_ = ["train", str(store.path), "--optimizer"]
+    assert main([*train_, "adamw_bf16", "--out", str(out), *options]) == 0
     run = RunFolder(out)
     t = run.config.train
-    assert (t.steps, t.checkpoint_every, t.deterministic, t.optimizer) == (4, 2, True, "adamw_bf16")
+    assert (t.steps, t.checkpoint_every, t.keep, t.deterministic, t.optimizer) == (4, 2, 5, True, "adamw_bf16")
     assert [step_of(p) for p in run.checkpoints()] == [2, 4]
+    capsys.readouterr()
+    assert main([*train_, "sgd", "--out", str(tmp_path / "other")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "optimizer='sgd'" in line and not (tmp_path / "other").exists()
     with pytest.raises(UsageError, match="precision='fp32'"):
         recipe(optimizer="adamw_bf16", precision="fp32")
 
