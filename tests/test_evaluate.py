@@ -418,7 +418,8 @@ def test_thresholds_of_validation_and_oracle_are_the_best_of_all():
 def test_recordings_that_score_alike_are_half_right():
     tested = [made_up(str(i), np.zeros(4, "f"), np.full(4, i > 3), int(i > 3), 2.0) for i in range(8)]
     whole = np.full(8, 2.0)
-    assert (resampled_classes(whole, tested) == 0.5).all()
+    alike = resampled_classes(whole, tested)
+    assert abs(alike.mean() - 0.5) < 0.02 and np.allclose(np.quantile(alike, [0.3, 0.7]), 0.5, atol=0.1)
     whole[4:] = [1.0, 3.0, 2.0, 2.0]
     assert class_areas(whole, tested) == {"1": 0.5} and abs(resampled_classes(whole, tested).mean() - 0.5) < 0.02
 

@@ -1,4 +1,4 @@
-"The rooms between a reading and a score, one rule at a time: spans, conditions, synthetic faults, memory, tails, votes."
+"Between a reading and a score, one rule at a time: spans, conditions, synthetic faults, memory, tails, votes."
 
 import math
 from dataclasses import replace

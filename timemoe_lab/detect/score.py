@@ -186,19 +186,20 @@ class Motors:
     condition: np.ndarray  # (recording, quantity) see Signature
     feature: np.ndarray  # (recording, feature)
     weight: np.ndarray  # (feature,)
+    room: int = 0  # recordings that terms of the condition are for; 0: all of these
 
     def __add__(self, other: "Motors") -> "Motors":
         condition = np.concatenate([self.condition, other.condition])
-        return Motors(condition, np.concatenate([self.feature, other.feature]), self.weight)
+        return Motors(condition, np.concatenate([self.feature, other.feature]), self.weight, self.room)
 
     def __sub__(self, other: "Motors") -> "Motors":
         keep = ~(self.feature[:, None] == other.feature[None]).all(axis=2).any(axis=1)
-        return Motors(self.condition[keep], self.feature[keep], self.weight)
+        return Motors(self.condition[keep], self.feature[keep], self.weight, self.room)
 
     @cached_property
     def normal(self) -> Conditional:
         "What they have in common, given their conditions."
-        return Conditional.fit(self.condition, self.feature, weight=self.weight)
+        return Conditional.fit(self.condition, self.feature, weight=self.weight, room=self.room or None)
 
     def distance(
         self,
@@ -210,9 +211,11 @@ class Motors:
 
 def motor_of(
     signature: Signature,
+    *,
+    room: int = 0,  # see Motors
 ) -> Motors:
     "One recording's share."
-    return Motors(signature.condition[None], signature.feature[None], signature.weight)
+    return Motors(signature.condition[None], signature.feature[None], signature.weight, room)
 
 # %% ../../nbs/detect/51_score.ipynb #pooling-def
 @dataclass(frozen=True)
@@ -357,8 +360,9 @@ def part_sums(
     plain = _banks([e.parts["statistics"][0] for e in evidence], **keep)
     found["statistics"] = [replace(b, n_series=1, nearest=NEIGHBOURS, standard=True) for b in plain]
     if len(signed) > 1 and FEWEST <= len(pieces) == len(evidence):  # blocks of a recording are one motor, seen once
-        nothing = motor_of(signed[0].signature) - motor_of(signed[0].signature)
-        found["physics"] = [motor_of(e.signature) if e.signature else nothing for e in evidence]
+        room = len(signed) - 1  # a profile without one of them takes the terms of the whole one: the promise asks for it
+        first = motor_of(signed[0].signature, room=room)
+        found["physics"] = [motor_of(e.signature, room=room) if e.signature else first - first for e in evidence]
     if signed:
         found["level"] = [_level_of(e, i) for i, e in enumerate(evidence)]
     return found
