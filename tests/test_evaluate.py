@@ -431,6 +431,11 @@ def test_the_table_and_the_json_say_the_same(trained, raw, capsys):
     assert read_json(trained.path / "evaluation.json")["rows"] == result["rows"]
     kept = Evaluation.read(trained.path / "evaluation.json")
     assert kept.row.point == result["rows"][0]["point"]
+    assert "Promised" not in json.dumps(result)
+    assert main(["evaluate", str(trained.path), str(raw), "--rows", "random"]) == 0
+    point = open_scorer(trained.path).point
+    said = f"Promised, from {point.n_healthy} healthy recordings: of further ones like them at most "
+    assert f"{said}{1 / (point.n_healthy + 1):.1%} alarm by the recording rule" in capsys.readouterr().out
     assert main(["evaluate", str(trained.path), str(raw), "--rows", "nobody"]) == 2
     assert "--rows nobody" in capsys.readouterr().err
 

@@ -93,6 +93,19 @@ def test_enough_calibration_recordings_stay_out_of_the_profile(evidence, space):
     assert normal.product[0, 0, 0] == n_windows
 
 
+def test_a_parts_level_is_what_one_window_in_a_hundred_exceeds(evidence, space):
+    "Of recordings left out; of a recording as a whole the conformal risk says how many."
+    fitted = fit(evidence[:8], evidence[8:], space)
+    for part, share in (
+        ("latent", CONFIG.score.level),
+        ("virtual", CONFIG.score.level),
+        ("physics", 1 - CONFIG.score.risk),
+    ):
+        each = np.concatenate([np.nanmean(left.distance[part], axis=0) for left in fitted.outside])
+        assert fitted.profile.levels[part] == pytest.approx(np.nanquantile(each, share)), part
+    assert fitted.profile.normals["physics"].room == 11  # one recording fewer: the terms of each profile without one
+
+
 def test_what_recordings_have_in_common_counts_more_the_more_there_are(evidence, space):
     weights = [
         fit(evidence[: n - 2], evidence[n - 2 : n], space).profile.weight.get("physics", 0) for n in (3, 4, 7, 10, 12)

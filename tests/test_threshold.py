@@ -20,7 +20,12 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from timemoe_lab.config import tiny
+from timemoe_lab.detect.score import Scores
 from timemoe_lab.detect.threshold import (
+    conformal_thresholds,
+    statistic,
+    window_samples,
     away_from_edges,
     best_f_beta,
     conformal_threshold,
@@ -36,6 +41,7 @@ from timemoe_lab.detect.threshold import (
     to_windows,
     vus,
 )
+from timemoe_lab.records import Thresholds
 
 VUS = json.loads((Path(__file__).parent / "fixtures/vus.json").read_text(encoding="utf-8"))
 NAN = math.nan
@@ -370,6 +376,21 @@ def test_no_tolerance_reaches_from_one_recording_into_another():
     one, truth = joined(score, label, gap=20)
     assert np.flatnonzero(np.isnan(one)).tolist() == [*range(60, 80), *range(140, 160)] and not truth[60:].any()
     assert [len(part) for part in joined([], [], gap=3)] == [0, 0]
+
+
+# Of healthy recordings
+
+
+def test_each_level_has_its_own_threshold():
+    "The windows' is that of means over windows: a spike that one sample in fifty has is a tenth of it."
+    config = tiny()
+    width = window_samples(1000.0, config)
+    score = np.zeros(20 * width)
+    score[::50] = 5.0
+    found = statistic(Scores(score, *[score[None]] * 3, 7.0, ("a",)), 1000.0, config)
+    assert (found.point, found.recording) == (5.0, 7.0) and found.window == pytest.approx(5 / 50, rel=0.3)
+    limits = conformal_thresholds([Thresholds(i, 10.0 + i, 20.0 + i) for i in range(5)], risk=0.05)
+    assert (limits.point, limits.window, limits.recording) == pytest.approx((4, 14, 24))
 
 
 # Intervals

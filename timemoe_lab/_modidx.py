@@ -1856,6 +1856,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'timemoe_lab/detect/scorer.py'),
                                            'timemoe_lab.detect.scorer.about_mask': ( 'detect/scorer.html#about_mask',
                                                                                      'timemoe_lab/detect/scorer.py'),
+                                           'timemoe_lab.detect.scorer.about_promise': ( 'detect/scorer.html#about_promise',
+                                                                                        'timemoe_lab/detect/scorer.py'),
                                            'timemoe_lab.detect.scorer.about_votes': ( 'detect/scorer.html#about_votes',
                                                                                       'timemoe_lab/detect/scorer.py'),
                                            'timemoe_lab.detect.scorer.calibrate': ( 'detect/scorer.html#calibrate',

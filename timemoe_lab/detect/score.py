@@ -360,7 +360,9 @@ def part_sums(
     plain = _banks([e.parts["statistics"][0] for e in evidence], **keep)
     found["statistics"] = [replace(b, n_series=1, nearest=NEIGHBOURS, standard=True) for b in plain]
     if len(signed) > 1 and FEWEST <= len(pieces) == len(evidence):  # blocks of a recording are one motor, seen once
-        room = len(signed) - 1  # a profile without one of them takes the terms of the whole one: the promise asks for it
+        room = (
+            len(signed) - 1
+        )  # a profile without one of them takes the terms of the whole one: the promise asks for it
         first = motor_of(signed[0].signature, room=room)
         found["physics"] = [motor_of(e.signature, room=room) if e.signature else first - first for e in evidence]
     if signed:
