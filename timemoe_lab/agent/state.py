@@ -72,7 +72,9 @@ def table_columns(
 
 # %% ../../nbs/agent/62_state.ipynb #beat-table-def
 MOST_EPOCHS = 12  # rows
-STEERED = "Labels steer: the F1 of validation recordings chooses the checkpoint and moves delta and learning rate: no test."
+STEERED = (
+    "Labels steer: the F1 of validation recordings chooses the checkpoint and moves delta and learning rate: no test."
+)
 _FOLLOWED = {
     "synthetic_f1": "the rules follow F1 on simulated faults in healthy recordings",
     "held_out": "without three currents, too, the rules follow the held-out error",

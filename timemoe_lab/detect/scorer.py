@@ -541,4 +541,3 @@ def about_promise(
     line = f"Promised, from {point.n_healthy} healthy recordings: of further ones like them at most "
     line += f"{point.promised_recording_fpr:.1%} alarm by the recording rule, on average. "
     return [line + "The thresholds of samples carry no such promise, and all rules together alarm more often."]
-
