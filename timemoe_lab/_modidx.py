@@ -1795,6 +1795,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'timemoe_lab/detect/score.py'),
                                           'timemoe_lab.detect.score.motor_of': ( 'detect/score.html#motor_of',
                                                                                  'timemoe_lab/detect/score.py'),
+                                          'timemoe_lab.detect.score.motors_of': ( 'detect/score.html#motors_of',
+                                                                                  'timemoe_lab/detect/score.py'),
                                           'timemoe_lab.detect.score.n_apart': ('detect/score.html#n_apart', 'timemoe_lab/detect/score.py'),
                                           'timemoe_lab.detect.score.of_all': ('detect/score.html#of_all', 'timemoe_lab/detect/score.py'),
                                           'timemoe_lab.detect.score.pack_profile': ( 'detect/score.html#pack_profile',

@@ -6,11 +6,11 @@ recording."""
 # %% auto #0
 __all__ = ['SAME', 'APART', 'MODEL_PARTS', 'WINDOW_PARTS', 'RECORDING_PARTS', 'KNOWN', 'FEWEST', 'BLOCKS', 'WAVES', 'NEIGHBOURS',
            'CORE', 'MOTOR_CORE', 'OTHER_CORE', 'PER_CHANNEL', 'MOST_OF_WHOLE', 'COMES_AND_GOES', 'FULL', 'Basis',
-           'n_apart', 'fit_basis', 'Normal', 'shrunk', 'sums_of', 'Motors', 'motor_of', 'Pooling', 'Profile',
-           'waves_of', 'wave_length', 'Levels', 'part_sums', 'pack_profile', 'load_profile', 'Scores', 'to_samples',
-           'channel_mean', 'quantile', 'distances', 'of_all', 'pooling_of', 'votes', 'sample_score', 'cell_evidence',
-           'whole_score', 'score_rows', 'score_recording', 'Left', 'FittedProfile', 'Made', 'cut_evidence',
-           'fit_profile']
+           'n_apart', 'fit_basis', 'Normal', 'shrunk', 'sums_of', 'Motors', 'motor_of', 'motors_of', 'Pooling',
+           'Profile', 'waves_of', 'wave_length', 'Levels', 'part_sums', 'pack_profile', 'load_profile', 'Scores',
+           'to_samples', 'channel_mean', 'quantile', 'distances', 'of_all', 'pooling_of', 'votes', 'sample_score',
+           'cell_evidence', 'whole_score', 'score_rows', 'score_recording', 'Left', 'FittedProfile', 'Made',
+           'cut_evidence', 'fit_profile']
 
 # %% ../../nbs/detect/51_score.ipynb #imports
 import math
@@ -217,6 +217,17 @@ def motor_of(
     "One recording's share."
     return Motors(signature.condition[None], signature.feature[None], signature.weight, room)
 
+
+def motors_of(
+    signatures: Sequence[Signature | None],  # of recordings, two or more; None: one without
+) -> list[Motors]:  # one for each; of one without a signature nothing
+    "Their shares; a profile without one of them takes the terms of the whole one, as its promise asks for."
+    known = [s for s in signatures if s is not None]
+    room = len(known) - 1
+    first = motor_of(known[0], room=room)
+    return [first - first if s is None else motor_of(s, room=room) for s in signatures]
+
+
 # %% ../../nbs/detect/51_score.ipynb #pooling-def
 @dataclass(frozen=True)
 class Pooling:
@@ -360,11 +371,7 @@ def part_sums(
     plain = _banks([e.parts["statistics"][0] for e in evidence], **keep)
     found["statistics"] = [replace(b, n_series=1, nearest=NEIGHBOURS, standard=True) for b in plain]
     if len(signed) > 1 and FEWEST <= len(pieces) == len(evidence):  # blocks of a recording are one motor, seen once
-        room = (
-            len(signed) - 1
-        )  # a profile without one of them takes the terms of the whole one: the promise asks for it
-        first = motor_of(signed[0].signature, room=room)
-        found["physics"] = [motor_of(e.signature, room=room) if e.signature else first - first for e in evidence]
+        found["physics"] = motors_of([e.signature for e in evidence])
     if signed:
         found["level"] = [_level_of(e, i) for i, e in enumerate(evidence)]
     return found
