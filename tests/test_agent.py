@@ -26,7 +26,8 @@ from timemoe_lab.data.motor import campaign, simulate, with_fault
 from timemoe_lab.data.recording import Recording
 from timemoe_lab.files import InputError, UsageError, write_json
 from timemoe_lab.records import Beat
-from timemoe_lab.run.folder import RunFolder, start_run, step_of
+from timemoe_lab.detect.reading import gather
+from timemoe_lab.run.folder import RunFolder, frame_of, start_run, step_of
 from timemoe_lab.train.loop import train
 
 heartbeat_room = import_module("timemoe_lab.agent.heartbeat")
@@ -156,6 +157,21 @@ def test_the_best_set_is_the_best_beats(day):
     best = max(rows, key=lambda e: (e.values["f1"], -e.values["held_out"], e.step))
     assert found.evidence["step"] == best.step and found.settings["delta"] == best.values["delta"]
     assert f"step {best.step}, the best of 8 beats" in found.text and day.checkpoint("best").name == found.checkpoint
+
+
+def test_held_out_is_the_error_on_recordings_that_calibrate(day, hard_store):
+    beat = day.events("beat")[-1]
+    (path,) = (p for p in day.checkpoints() if p.name.startswith(f"step-{beat.step:06d}"))
+    model, how = day.model(path), {"frame": frame_of(day), "config": day.config}
+    error = lambda split: np.nanmean(
+        [gather(model, hard_store.recording(i), **how).l1 for i in hard_store.members(split)]
+    )
+    assert beat.values["held_out"] == pytest.approx(error("calibration"), rel=1e-3)
+    assert abs(error("train") / error("calibration") - 1) > 2e-3
+
+
+def test_that_labels_steer_is_said_where_they_do(day):
+    assert beat_table(day).count("Labels steer") == 1
 
 
 def test_a_beat_that_takes_longer_than_its_interval_does_not_pile_up(store, tmp_path):
@@ -476,7 +492,7 @@ def test_without_labels_the_rules_follow_synthetic_faults_and_the_table_says_so(
     assert train(run, store, heartbeat=heartbeat(run, store))
     (row,) = run.events("beat")
     assert row.values["f1"] is None and row.values["signal"] == "synthetic_f1" and 0 < row.values["synthetic_f1"] <= 1
-    assert "F1 on simulated faults in healthy recordings" in beat_table(run)
+    assert "F1 on simulated faults in healthy recordings" in beat_table(run) and "Labels" not in beat_table(run)
     assert bool(decided(run, knob="delta")) == (row.values["synthetic_f1"] < 0.95)
     assert "synthetic f1" in best_settings(run).text
 

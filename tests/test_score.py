@@ -12,11 +12,13 @@ from timemoe_lab.data.recording import Recording
 from timemoe_lab.detect.conditions import Seen
 from timemoe_lab.detect.reading import gather, learn_space, read_series
 from timemoe_lab.detect.score import (
+    Made,
     distances,
     fit_profile,
     load_profile,
     pack_profile,
     pooling_of,
+    sample_score,
     score_recording,
     to_samples,
 )
@@ -91,6 +93,36 @@ def test_enough_calibration_recordings_stay_out_of_the_profile(evidence, space):
     normal = fitted.profile.normals["latent"]
     n_windows = sum(e.parts["latent"].shape[1] for e in evidence[:8])
     assert normal.product[0, 0, 0] == n_windows
+
+
+def test_a_parts_level_is_what_one_window_in_a_hundred_exceeds(evidence, space):
+    "Of recordings left out; of a recording as a whole the conformal risk says how many."
+    fitted = fit(evidence[:8], evidence[8:], space)
+    for part, share in (
+        ("latent", CONFIG.score.level),
+        ("virtual", CONFIG.score.level),
+        ("physics", 1 - CONFIG.score.risk),
+    ):
+        each = np.concatenate([np.nanmean(left.distance[part], axis=0) for left in fitted.outside])
+        assert fitted.profile.levels[part] == pytest.approx(np.nanquantile(each, share)), part
+    assert fitted.profile.normals["physics"].room == 11  # one recording fewer: the terms of each profile without one
+
+
+def test_a_synthetic_fault_is_measured_without_the_recording_that_it_was_put_in(evidence, space):
+    "One that changes nothing is as far from the others as its recording; beside its recording it would be at 0."
+    made = lambda bases: [Made(bases[0], ("none",), ((0, N),))]
+    seen = Seen(np.array([e.signature.condition[:2] for e in evidence]))
+    fitted = fit_profile(evidence[:8], evidence[8:], space=space, seen=seen, fs=FS, config=CONFIG.score, made=made)
+    assert 0.1 < fitted.told["memory"] < 0.9
+
+
+def test_what_samples_reach_is_measured_as_a_recordings_score_is(evidence, space):
+    fitted = fit(evidence[:8], evidence[8:], space)
+    how = pooling_of(fitted.profile, evidence[0], fs=FS, config=CONFIG.score)
+    weight = fitted.profile.weight
+    said = [sample_score(e.evidence, e.distance, fitted.profile, weight=weight, how=how)[0] for e in fitted.outside]
+    reached = [np.nanquantile(score, CONFIG.score.recording_quantile) for score in said]
+    assert fitted.profile.tails["points"].knot[[0, -1]] == pytest.approx([min(reached), max(reached)])
 
 
 def test_what_recordings_have_in_common_counts_more_the_more_there_are(evidence, space):

@@ -237,6 +237,19 @@ def test_a_pulsating_line_is_seen_as_a_pair_along_its_axis():
         assert pair == pytest.approx(0.01 * np.exp(2j * axis), abs=1e-3)
 
 
+def test_third_harmonics_are_told_wherever_the_recording_starts():
+    "One that turns forwards and one that turns backwards, each three times as far as the current."
+    t = np.arange(50_000) / 5000
+    u = np.exp(1j * (2 * np.pi * 50 * t + 0.4))
+    x = 3 * u + 0.03 * np.exp(1j) * u**3 + 0.02 * np.exp(0.5j) * u.conj() ** 3
+    signal = three(x) + 1e-3 * np.random.default_rng(0).standard_normal((3, len(t)))
+    for start in (0, 37):
+        found = signature_of(Recording("x", signal[:, start:].astype(np.float32), 5000, FOUR[:3], ("A",) * 3))
+        value = lambda name: complex(*(found.feature[found.names.index(f"{part} {name}")] for part in ("Re", "Im")))
+        assert value("3f+") == pytest.approx(0.03 * np.exp(1j), abs=1e-3)
+        assert value("3f-") == pytest.approx(0.02 * np.exp(0.5j), abs=1e-3)
+
+
 def test_voltages_are_read_as_causes():
     t = np.arange(30_000) / 1e4
     turn = np.exp(2j * np.pi * 50 * t)
@@ -427,6 +440,15 @@ def test_the_degree_is_what_the_data_need_and_their_number_allows(n, kind, size)
     clean = {"flat": np.zeros(n), "line": 3 * x[:, 0], "bowl": 3 * x[:, 0] + 2 * x[:, 1] ** 2}[kind]
     power = choose(x, clean[:, None] + 0.3 * rng.normal(size=(n, 2)))
     assert len(power) == size or (n < 60 and len(power) <= size)
+
+
+def test_a_profile_that_one_is_left_out_of_has_the_terms_of_the_whole_one():
+    "Of twelve recordings six terms would be supported, of eleven four: both take four, told that eleven are to do."
+    condition, feature = drawn(12, columns=5)
+    feature = feature * 0 + condition @ np.random.default_rng(1).normal(size=(5, 4)) + 0.01 * feature
+    terms = lambda rows, **how: len(Conditional.fit(condition[rows], feature[rows], **how).power)
+    everyone, others = np.arange(12), np.arange(11)
+    assert terms(everyone) > terms(others) == terms(everyone, room=11) == terms(others, room=11)
 
 
 def test_a_recordings_own_distance_does_not_depend_on_the_others_scored_with_it():

@@ -739,15 +739,16 @@ def _outcome(run: "RunFolder", columns: Sequence[str] = ()) -> dict:
     "What a run has come to: its table, its decisions and the best settings."
     from timemoe_lab.detect.alarms import about_rule
     from timemoe_lab.agent.state import beat_table, best_settings, decision_lines
+    from timemoe_lab.detect.scorer import about_promise
     from timemoe_lab.run.folder import remarks
 
     best = run.checkpoint("best")
     found = best_settings(run)
-    lines = [beat_table(run, columns=columns), *decision_lines(run), found.text]
+    point = OperatingPoint.read(run.path / "operating_point.json")
+    lines = [beat_table(run, columns=columns), *decision_lines(run), found.text, *about_promise(point)]
     measured = read_json(best / "state.json")["beat"]
     facts = {"run": str(run.path), "table": "\n".join(lines), "best": best.name, "best_set": asdict(found)}
-    rule = OperatingPoint.read(run.path / "operating_point.json").event
-    facts |= {"false_alarms": about_rule(rule)} if rule else {}
+    facts |= {"false_alarms": about_rule(point.event)} if point.event else {}
     return facts | {"threshold": measured["threshold"], "f1": measured["f1"], "remarks": remarks(run)}
 
 
@@ -893,7 +894,7 @@ def reproduce_command(options: argparse.Namespace) -> dict:
 def score_command(options: argparse.Namespace) -> dict:
     "Scores a folder."
     from timemoe_lab.detect.alarms import alarms_in_words
-    from timemoe_lab.detect.scorer import open_scorer, score_recordings
+    from timemoe_lab.detect.scorer import about_promise, open_scorer, score_recordings
     from timemoe_lab.model.device import pick_device
 
     scorer = open_scorer(options.run, checkpoint=options.checkpoint, device=pick_device(options.device))
@@ -913,7 +914,8 @@ def score_command(options: argparse.Namespace) -> dict:
     ]
     lines = [line for r in found for line in r.alarms]
     events = [vars(line) | vars(line.alarm) for line in lines]
-    said = f"{alarms_in_words(len(lines), sum(r.seconds for r in found))}: {options.out / 'alarms.csv'}"
+    said = [f"{alarms_in_words(len(lines), sum(r.seconds for r in found))}: {options.out / 'alarms.csv'}"]
+    said += about_promise(scorer.point)
     columns = {"File": "file", "Score": "score:.4g", "Alarm": "alarm", "Samples without score": "unscored"}
     return {
         "out": str(options.out),
@@ -922,7 +924,7 @@ def score_command(options: argparse.Namespace) -> dict:
         "alarms": sum(r.score >= limit for r in found),
         "recordings": [row | {"alarm": bool(row["alarm"])} for row in rows],
         "events": [{k: v for k, v in event.items() if k != "alarm"} for event in events],
-        "table": format_table(rows, columns | {"Missing cells": "missing"}) + f"\n\n{said}",
+        "table": format_table(rows, columns | {"Missing cells": "missing"}) + "\n\n" + "\n".join(said),
         **noticed,
     }
 
@@ -948,7 +950,7 @@ def _readable(raw: Path, fs: float | None, noticed: dict, skip_bad: bool) -> Ite
 
 def evaluate_command(options: argparse.Namespace) -> dict:
     "Evaluates a run on the recordings that it has not seen."
-    from timemoe_lab.detect.scorer import open_scorer
+    from timemoe_lab.detect.scorer import about_promise, open_scorer
     from timemoe_lab.detect.evaluate import choose_rows
     from timemoe_lab.detect.evaluation import evaluation_table
     from timemoe_lab.model.device import pick_device
@@ -959,7 +961,8 @@ def evaluate_command(options: argparse.Namespace) -> dict:
     result = _evaluate(scorer, options.raw, options.fs, skipped=skipped, rows=rows, moved=options.store)
     with open(scorer.run.path / "scores" / "recordings.csv", newline="", encoding="utf-8") as file:
         notes = {row["file"]: row["notes"] for row in csv.DictReader(file) if row["notes"]}
-    return result.to_json() | {"notes": notes, "skipped": skipped or {}, "table": evaluation_table(result)}
+    table = "\n".join([evaluation_table(result), *about_promise(scorer.point)])
+    return result.to_json() | {"notes": notes, "skipped": skipped or {}, "table": table}
 
 
 def _evaluate(

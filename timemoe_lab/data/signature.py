@@ -583,9 +583,9 @@ def _line(x: np.ndarray) -> np.ndarray:
     return np.concatenate([np.ones((*x.shape[:-1], 1)), x[..., :OPERATING]], axis=-1)
 
 
-def _bend(x: np.ndarray, rest: np.ndarray) -> np.ndarray:
+def _bend(x: np.ndarray, rest: np.ndarray, room: int) -> np.ndarray:
     "How the log size of each complex residual follows the operating point; nothing under 40 recordings."
-    if len(x) < 40:
+    if room < 40:
         return np.zeros((1 + OPERATING, rest.shape[1]))
     size = (rest**2).reshape(len(x), -1, 2).mean(axis=2)
     bend = np.linalg.lstsq(_line(x), np.log(size + 1e-12) / 2, rcond=None)[0]
@@ -596,13 +596,16 @@ def _bend(x: np.ndarray, rest: np.ndarray) -> np.ndarray:
 def choose(
     x: np.ndarray,  # (n, c) standardised conditions
     y: np.ndarray,  # (n, m) standardised features
+    *,
+    room: int | None = None,  # recordings that terms are for; None: all of these
 ) -> np.ndarray:  # (term, c) int
     "The exponents with the smallest scatter (determinant) of recordings left out, where there are enough of them."
+    room = len(x) if room is None else room
     best = exponents(x.shape[1], 0, -1)
     least = np.inf
     for degrees in DEGREES:
         power = exponents(x.shape[1], *degrees)
-        if len(x) < _ROOM * len(power):
+        if room < _ROOM * len(power):
             continue
         _, rest = _without_itself(_terms(x, power), y)
         error = np.linalg.slogdet(rest.T @ rest / len(rest) + 1e-9 * np.eye(rest.shape[1]))[1]
@@ -631,6 +634,7 @@ class Conditional:
         features: np.ndarray,  # (n, m) real and imaginary parts in turn
         *,
         weight: np.ndarray | None = None,  # (m,) what a feature counts in a squared distance; None is 1
+        room: int | None = None,  # recordings that terms are for; None: all of these
     ) -> "Conditional":
         "The profile of some recordings."
         from sklearn.covariance import LedoitWolf  # takes a second, which no command should wait for
@@ -646,10 +650,10 @@ class Conditional:
         spread = np.where(spread > 1e-9 * np.abs(centre), spread, 1.0)
         x = (c - centre) / spread
         size = np.maximum(y.std(axis=0), 1e-30)
-        power = choose(x, y / size)
+        power = choose(x, y / size, room=room)
         coefficient, rest = _without_itself(_terms(x, power), y)
         margin = 0.1 * np.ptp(x, axis=0)
-        bend = _bend(x, rest / np.maximum(np.sqrt((rest**2).mean(axis=0)), 1e-30))
+        bend = _bend(x, rest / np.maximum(np.sqrt((rest**2).mean(axis=0)), 1e-30), len(c) if room is None else room)
         rest = rest / np.exp(_line(x) @ bend)
         scale = np.maximum(np.sqrt((rest**2).mean(axis=0)), 1e-30)
         spreading = LedoitWolf().fit(rest / scale)

@@ -57,7 +57,6 @@ from timemoe_lab.detect.evaluation import (
     Check,
     Evaluation,
     Group,
-    Interval,
     Intervals,
     MeasuredPoint,
     Measures,
@@ -67,6 +66,7 @@ from timemoe_lab.detect.evaluation import (
 from .score import RECORDING_PARTS, Scores
 from .scorer import RecordingScore, Scorer, calibrate, save_facts, save_scores, save_summary
 from timemoe_lab.detect.threshold import (
+    Draws,
     Points,
     Sweep,
     away_from_edges,
@@ -361,13 +361,15 @@ def row_of(
     whole = recordings_of(row, tested)
     areas = class_areas(whole.score, tested)
     mean = {"class_roc_auc": float(np.mean(list(areas.values()))) if areas else None}
+    point = measure_counts(pool(row, tested), limit.point, beta=beta, n=n)
+    recording = measure(whole.score, whole.label, limit.recording, beta=beta) | mean
     return Row(
         name=row,
-        point=measure_counts(pool(row, tested), limit.point, beta=beta, n=n) | _along(row, tested),
+        point=point | _along(row, tested),
         window=measure(windows, pure, limit.window, beta=beta),
-        recording=measure(whole.score, whole.label, limit.recording, beta=beta) | mean,
+        recording=recording,
         roc_auc_by_class=areas,
-        intervals=intervals_of(row, tested, limit, beta),
+        intervals=intervals_of(row, tested, limit, beta, measured={"point": point, "recording": recording}),
         recall_by_class=recall_by(row, tested, limit, [str(t.class_id or "") for t in tested]),
         by_condition=recall_by(row, tested, limit, [t.condition for t in tested]),
     )
@@ -483,12 +485,17 @@ def intervals_of(
     tested: Sequence[Outcome],
     limit: Thresholds,
     beta: float,
+    *,
+    measured: dict[str, Measures],  # by level, that the intervals hold
 ) -> Intervals:
     "The 95 % intervals, over recordings, and of a Poisson rate."
     found = resampled_row(row, tested, limit, beta)
     events = [t.rows[row].events for t in tested]
     day = per_day(sum(e.n_false for e in events), sum(e.healthy_s for e in events))
-    levels = {level: {k: interval(v) for k, v in metrics.items()} for level, metrics in found.items()}
+    levels = {
+        level: {k: interval(v, measured=measured[level][k]) for k, v in metrics.items()}
+        for level, metrics in found.items()
+    }
     return Intervals(**levels, false_alarms_per_hour=day and tuple(rate / 24 for rate in day))
 
 
@@ -498,36 +505,46 @@ def resampled_row(
     limit: Thresholds,
     beta: float,
 ) -> dict[str, dict[str, np.ndarray]]:  # by level and metric
-    "The metrics of samples and recordings over resampled recordings; the same draws for every row."
+    "The metrics of samples and recordings over recordings weighed anew; the same weights for every row."
     used = [t.evaluated for t in tested]
     scores = [t.rows[row].score[u] for t, u in zip(tested, used)]
     labels = [t.label[u] for t, u in zip(tested, used)]
     whole = recordings_of(row, tested)
     lone = [whole.score[:, None], whole.label[:, None]]  # a recording of one number each
     return {
-        "point": resampled_metrics(scores, labels, limit.point, beta=beta),
-        "recording": resampled_metrics(*lone, limit.recording, beta=beta)
-        | {"class_roc_auc": resampled_classes(whole.score, tested)},
+        "point": resampled_metrics(scores, labels, limit.point, beta=beta, row=row),
+        "recording": resampled_metrics(*lone, limit.recording, beta=beta, row=row)
+        | {"class_roc_auc": resampled_classes(whole.score, tested, row=row)},
     }
 
 
 def resampled_classes(
     whole: np.ndarray,  # (recording,) recording scores
     tested: Sequence[Outcome],
-) -> np.ndarray:  # (resample,)
-    "The mean over classes of the ROC-AUC, over resampled recordings."
+    *,
+    row: str = "",  # of a table, see resample
+) -> np.ndarray:  # (draw,)
+    "The mean over classes of the ROC-AUC, over recordings weighed anew."
     classes = np.array([t.class_id if t.faulty else 0 for t in tested])
-    drawn = resample(classes).astype(float)
-    healthy = drawn[:, classes == 0]
-    areas = []
-    for c in np.unique(classes[classes > 0]):
-        mine = drawn[:, classes == c]
-        a = whole[classes == c][:, None]
-        b = whole[classes == 0][None]
-        won = (a > b) + 0.5 * (a == b)
-        total = mine.sum(axis=1) * healthy.sum(axis=1)
-        areas.append(((mine @ won) * healthy).sum(axis=1) / np.where(total, total, np.nan))
-    return np.mean(areas, axis=0) if areas else np.full(len(drawn), np.nan)
+    drawn = resample(classes, row=row)
+    known = np.unique(classes)
+    each = [_with_unseen(whole[classes == c], drawn.weight[:, classes == c], drawn, i) for i, c in enumerate(known)]
+    areas = [_pairs_in_order(each[0], faulty) for faulty in each[1:] if known[0] == 0]
+    return np.mean(areas, axis=0) if areas else np.full(len(drawn.weight), np.nan)
+
+
+def _with_unseen(score: np.ndarray, weight: np.ndarray, drawn: Draws, kind: int) -> tuple[np.ndarray, np.ndarray]:
+    "The scores (recording,) of a kind and their weights (n, recording), with those of the unseen recordings."
+    unseen = drawn.loud[:, kind], drawn.quiet[:, kind]
+    return np.append(score, [np.inf, -np.inf]), np.column_stack([weight, *unseen])
+
+
+def _pairs_in_order(healthy: tuple[np.ndarray, np.ndarray], faulty: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    "The ROC-AUC (n,) of weighed scores."
+    a = faulty[0][:, None]
+    b = healthy[0][None]
+    won = (a > b) + 0.5 * (a == b)
+    return ((faulty[1] @ won) * healthy[1]).sum(axis=1) / (faulty[1].sum(axis=1) * healthy[1].sum(axis=1))
 
 # %% ../../nbs/detect/58_evaluate.ipynb #points-def
 def points_of(
@@ -588,16 +605,19 @@ def verdicts(
         for level, metric in ASKED:
             if other == "physics" and level == "point":  # it says nothing of samples
                 continue
-            ends = interval(draws[mode][level][metric] - draws[other][level][metric])
-            found.append(_verdict(measured[mode], measured[other], level, metric, ends))
+            drawn = draws[mode][level][metric] - draws[other][level][metric]
+            found.append(_verdict(measured[mode], measured[other], level, metric, drawn))
     return [v for v in found if v is not None]
 
 
-def _verdict(mine: Row, other: Row, level: str, metric: str, ends: Interval) -> Verdict | None:
-    "Whether one row is better than another; None where that can't be said."
+def _verdict(mine: Row, other: Row, level: str, metric: str, drawn: np.ndarray) -> Verdict | None:
+    "Whether one row is better than another, from draws (n,) of the difference; None where that can't be said."
     a = getattr(mine, level)[metric]
     b = getattr(other, level)[metric]
-    if a is None or b is None or ends is None:
+    if a is None or b is None:
+        return None
+    ends = interval(drawn, measured=a - b)
+    if ends is None:
         return None
     word = "better than" if ends[0] > 0 else "worse than" if ends[1] < 0 else "not better than"
     text = f"{mine.name} is {word} {other.name} in the {TITLES[metric]} of {LEVELS[level]}: {a:.4f} against {b:.4f}, "

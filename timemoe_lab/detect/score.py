@@ -6,11 +6,11 @@ recording."""
 # %% auto #0
 __all__ = ['SAME', 'APART', 'MODEL_PARTS', 'WINDOW_PARTS', 'RECORDING_PARTS', 'KNOWN', 'FEWEST', 'BLOCKS', 'WAVES', 'NEIGHBOURS',
            'CORE', 'MOTOR_CORE', 'OTHER_CORE', 'PER_CHANNEL', 'MOST_OF_WHOLE', 'COMES_AND_GOES', 'FULL', 'Basis',
-           'n_apart', 'fit_basis', 'Normal', 'shrunk', 'sums_of', 'Motors', 'motor_of', 'Pooling', 'Profile',
-           'waves_of', 'wave_length', 'Levels', 'part_sums', 'pack_profile', 'load_profile', 'Scores', 'to_samples',
-           'channel_mean', 'quantile', 'distances', 'of_all', 'pooling_of', 'votes', 'sample_score', 'cell_evidence',
-           'whole_score', 'score_rows', 'score_recording', 'Left', 'FittedProfile', 'Made', 'cut_evidence',
-           'fit_profile']
+           'n_apart', 'fit_basis', 'Normal', 'shrunk', 'sums_of', 'Motors', 'motor_of', 'motors_of', 'Pooling',
+           'Profile', 'waves_of', 'wave_length', 'Levels', 'part_sums', 'pack_profile', 'load_profile', 'Scores',
+           'to_samples', 'channel_mean', 'quantile', 'distances', 'of_all', 'pooling_of', 'votes', 'sample_score',
+           'cell_evidence', 'whole_score', 'score_rows', 'score_recording', 'Left', 'FittedProfile', 'Made',
+           'cut_evidence', 'fit_profile']
 
 # %% ../../nbs/detect/51_score.ipynb #imports
 import math
@@ -186,19 +186,20 @@ class Motors:
     condition: np.ndarray  # (recording, quantity) see Signature
     feature: np.ndarray  # (recording, feature)
     weight: np.ndarray  # (feature,)
+    room: int = 0  # recordings that terms of the condition are for; 0: all of these
 
     def __add__(self, other: "Motors") -> "Motors":
         condition = np.concatenate([self.condition, other.condition])
-        return Motors(condition, np.concatenate([self.feature, other.feature]), self.weight)
+        return Motors(condition, np.concatenate([self.feature, other.feature]), self.weight, self.room)
 
     def __sub__(self, other: "Motors") -> "Motors":
         keep = ~(self.feature[:, None] == other.feature[None]).all(axis=2).any(axis=1)
-        return Motors(self.condition[keep], self.feature[keep], self.weight)
+        return Motors(self.condition[keep], self.feature[keep], self.weight, self.room)
 
     @cached_property
     def normal(self) -> Conditional:
         "What they have in common, given their conditions."
-        return Conditional.fit(self.condition, self.feature, weight=self.weight)
+        return Conditional.fit(self.condition, self.feature, weight=self.weight, room=self.room or None)
 
     def distance(
         self,
@@ -210,9 +211,21 @@ class Motors:
 
 def motor_of(
     signature: Signature,
+    *,
+    room: int = 0,  # see Motors
 ) -> Motors:
     "One recording's share."
-    return Motors(signature.condition[None], signature.feature[None], signature.weight)
+    return Motors(signature.condition[None], signature.feature[None], signature.weight, room)
+
+
+def motors_of(
+    signatures: Sequence[Signature | None],  # of recordings, two or more; None: one without
+) -> list[Motors]:  # one for each; of one without a signature nothing
+    "Their shares; a profile without one of them takes the terms of the whole one, as its promise asks for."
+    known = [s for s in signatures if s is not None]
+    room = len(known) - 1
+    first = motor_of(known[0], room=room)
+    return [first - first if s is None else motor_of(s, room=room) for s in signatures]
 
 # %% ../../nbs/detect/51_score.ipynb #pooling-def
 @dataclass(frozen=True)
@@ -357,8 +370,7 @@ def part_sums(
     plain = _banks([e.parts["statistics"][0] for e in evidence], **keep)
     found["statistics"] = [replace(b, n_series=1, nearest=NEIGHBOURS, standard=True) for b in plain]
     if len(signed) > 1 and FEWEST <= len(pieces) == len(evidence):  # blocks of a recording are one motor, seen once
-        nothing = motor_of(signed[0].signature) - motor_of(signed[0].signature)
-        found["physics"] = [motor_of(e.signature) if e.signature else nothing for e in evidence]
+        found["physics"] = motors_of([e.signature for e in evidence])
     if signed:
         found["level"] = [_level_of(e, i) for i, e in enumerate(evidence)]
     return found

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SEEN', 'BASES', 'SAID', 'Calibration', 'calibrate', 'condition_of', 'joined_blocks', 'sample_threshold',
            'operating_point', 'Scorer', 'open_scorer', 'RecordingScore', 'save_scores', 'save_summary', 'save_facts',
-           'score_recordings', 'leading_part', 'about_mask', 'about_counts', 'about_votes']
+           'score_recordings', 'leading_part', 'about_mask', 'about_counts', 'about_votes', 'about_promise']
 
 # %% ../../nbs/detect/56_scorer.ipynb #imports
 import csv
@@ -530,3 +530,14 @@ def about_votes(
     "What a report says of the parts that the score joins."
     told = [p if v == 1 else f"{p} ({v:.2g} votes)" for p, v in sorted(votes.items(), key=lambda pair: -pair[1])]
     return [f"The score joins what these parts say: {', '.join(told)}."] if told else []
+
+
+def about_promise(
+    point: OperatingPoint,
+) -> list[str]:  # one line, or none
+    "What a report says of what the thresholds promise, and of what they don't."
+    if not point.n_healthy or point.promised_recording_fpr is None:
+        return []
+    line = f"Promised, from {point.n_healthy} healthy recordings: of further ones like them at most "
+    line += f"{point.promised_recording_fpr:.1%} alarm by the recording rule, on average. "
+    return [line + "The thresholds of samples carry no such promise, and all rules together alarm more often."]

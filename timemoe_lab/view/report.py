@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 # %% ../../nbs/view/77_report.ipynb #own-imports
 from ..agent.heartbeat import Scored
-from ..agent.state import table_columns, table_rows
+from ..agent.state import STEERED, table_columns, table_rows
 from ..config import literal
 from ..data.prepare import Frame, as_series
 from ..data.readers import find_recordings
@@ -673,6 +673,8 @@ def _beats(m: Material) -> Markup:
         rows = [*rows[:5], *rows[-20:]]
     if every > 1:
         cut += f" One epoch of {every} is shown."
+    if any(row.get("f1") is not None for row in found):
+        cut += f" {STEERED}"
     caption = f"Beats. F1 is that of validation recordings at the calibration threshold; a dash: none has a fault.{cut}"
     return table(caption, list(columns), rows) + _decided(m.run.events("decision"))
 
