@@ -538,6 +538,8 @@ def about_promise(
     "What a report says of what the thresholds promise, and of what they don't."
     if not point.n_healthy or point.promised_recording_fpr is None:
         return []
+    if point.n_healthy == 1:
+        return ["Nothing is promised of further recordings: one healthy recording can't say what two differ by."]
     line = f"Promised, from {point.n_healthy} healthy recordings: of further ones like them at most "
     line += f"{point.promised_recording_fpr:.1%} alarm by the recording rule, on average. "
     return [line + "The thresholds of samples carry no such promise, and all rules together alarm more often."]
