@@ -5,8 +5,8 @@ recording."""
 
 # %% auto #0
 __all__ = ['SAME', 'APART', 'MODEL_PARTS', 'WINDOW_PARTS', 'RECORDING_PARTS', 'KNOWN', 'FEWEST', 'BLOCKS', 'WAVES', 'NEIGHBOURS',
-           'CORE', 'MOTOR_CORE', 'OTHER_CORE', 'PER_CHANNEL', 'MOST_OF_WHOLE', 'COMES_AND_GOES', 'FULL', 'Basis',
-           'n_apart', 'fit_basis', 'Normal', 'shrunk', 'sums_of', 'Motors', 'motor_of', 'Pooling', 'Profile',
+           'VERSION', 'CORE', 'MOTOR_CORE', 'OTHER_CORE', 'PER_CHANNEL', 'MOST_OF_WHOLE', 'COMES_AND_GOES', 'FULL',
+           'Basis', 'n_apart', 'fit_basis', 'Normal', 'shrunk', 'sums_of', 'Motors', 'motor_of', 'Pooling', 'Profile',
            'waves_of', 'wave_length', 'Levels', 'part_sums', 'pack_profile', 'load_profile', 'Scores', 'to_samples',
            'channel_mean', 'quantile', 'distances', 'of_all', 'pooling_of', 'votes', 'sample_score', 'cell_evidence',
            'whole_score', 'score_rows', 'score_recording', 'Left', 'FittedProfile', 'Made', 'cut_evidence',
@@ -31,7 +31,7 @@ from ..config import Config, ScoreConfig
 from ..data.prepare import EPS, Counts, Frame
 from ..data.recording import Recording
 from ..data.signature import Conditional, Signature
-from .conditions import Seen
+from .conditions import Seen, Usual
 from .memory import Bank, all_series, cut_windows, cycle_of, keep_every, side_by_side
 from .reading import Evidence, Space, gather, pooling
 from .tails import Tail, fit_tail, joined_evidence
@@ -268,6 +268,8 @@ class Profile:
     )  # by part; and of recordings: "points", what samples reach, "spread", how evidence varies
     weight: dict[str, float] = field(default_factory=dict)  # by part: its votes in the lab's score
     wave: int = 0  # samples in a window of the memory; a whole number of cells
+    motors: Motors | None = None  # of all healthy recordings, that an alarm's sentence is held against
+    usual: Usual | None = None  # the same
 
 
 def _by_lead(feature: np.ndarray, n_axes: int) -> np.ndarray:
@@ -381,13 +383,19 @@ def _banks(rows: Sequence[np.ndarray], *, n_series: int, bank_mb: float) -> list
     return found
 
 # %% ../../nbs/detect/51_score.ipynb #pack-def
+VERSION = 2  # of the file's content
+
+
 def pack_profile(
     profile: Profile,
 ) -> bytes:  # content of a .safetensors file
     "The profile as a file holds it."
     tensors = {f"space.{k}": v for k, v in vars(profile.space).items()}
     tensors["seen.condition"] = profile.seen.condition
-    tensors["wave"] = np.array(profile.wave)
+    tensors |= {"wave": np.array(profile.wave), "version": np.array(VERSION)}
+    for name in _WHOLE:
+        if record := getattr(profile, name):
+            tensors |= {f"{name}.{f.name}": np.asarray(getattr(record, f.name)) for f in _plain(record)}
     for part, normal in profile.normals.items():
         kind = type(normal).__name__
         tensors |= {f"{kind}.{part}.{f.name}": np.asarray(getattr(normal, f.name)) for f in _plain(normal)}
@@ -400,7 +408,10 @@ def pack_profile(
     return save({k: v if v.ndim == 0 else np.ascontiguousarray(v) for k, v in tensors.items()})
 
 
-def _plain(record: Normal | Motors | Bank | Levels) -> list[Field]:
+_WHOLE = {"motors": Motors, "usual": Usual}  # records of whole recordings that a profile may lack
+
+
+def _plain(record: Normal | Motors | Bank | Levels | Usual) -> list[Field]:
     "The fields of a record that are arrays or numbers."
     return [f for f in fields(record) if f.name != "basis"]
 
@@ -415,7 +426,7 @@ def load_profile(
         tensors = load_file(path)
     except SafetensorError as error:
         raise InputError(f"{path}: damaged ({error}); restore it or train again") from None
-    if "seen.condition" not in tensors:
+    if tensors.get("version", 1) != VERSION:
         raise InputError(f"{path}: a profile of an older version; let a heartbeat make it anew, or train again")
     normals = {}
     for kind in (Normal, Motors, Bank, Levels):
@@ -430,6 +441,7 @@ def load_profile(
         tails={part: Tail(**own) for part, own in _by_part(tensors, "Tail").items()},
         weight=_under(tensors, "weight"),
         wave=int(tensors["wave"]),
+        **{name: kind(**own) for name, kind in _WHOLE.items() if (own := _under(tensors, name))},
     )
 
 

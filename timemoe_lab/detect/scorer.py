@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SEEN', 'BASES', 'SAID', 'Calibration', 'calibrate', 'condition_of', 'joined_blocks', 'sample_threshold',
            'operating_point', 'Scorer', 'open_scorer', 'RecordingScore', 'save_scores', 'save_summary', 'save_facts',
-           'score_recordings', 'leading_part', 'about_mask', 'about_counts', 'about_votes']
+           'score_recordings', 'leading_part', 'told_alarms', 'about_mask', 'about_counts', 'about_votes']
 
 # %% ../../nbs/detect/56_scorer.ipynb #imports
 import csv
@@ -41,7 +41,7 @@ from timemoe_lab.detect.alarms import (
     with_events,
 )
 from .conditions import Seen, in_step
-from .diagnosis import Healthy, diagnose, say
+from .diagnosis import Healthy, diagnose, healthy_of, say
 from .faults import put_faults
 from .reading import Evidence, gather, learn_space
 from timemoe_lab.detect.score import (
@@ -106,7 +106,8 @@ def calibrate(
     "The profile of the healthy recordings and the thresholds that they give."
     members = {split: [store.recording(i) for i in store.members(split)] for split in SEEN}
     healthy = [r for split in SEEN for r in members[split]]
-    conditions = [condition_of(r, frame) for r in healthy]
+    usual = healthy_of(healthy, frame=frame)
+    conditions = [c if np.isfinite(c).all() else None for c in usual.usual.operating[:, :2]]
     seen = Seen(np.array([c for c in conditions if c is not None]).reshape(-1, 2))
     steps = [in_step(r, c, seen)[0] for r, c in zip(members["train"], conditions)]
     framed = [normalise(r, frame=frame, config=config.data) for r in steps]
@@ -126,7 +127,7 @@ def calibrate(
     statistics, levels, outside = _outside(fitted, frame, config)
     event = _event_rule([scores.score for _, scores in outside], frame.fs, config)
     return Calibration(
-        profile=fitted.profile,
+        profile=replace(fitted.profile, **vars(usual)),
         thresholds=_thresholds(statistics, levels, event, score),
         outside=outside,
         promised=conformal_threshold(np.arange(len(outside)), risk=score.risk)[1],
@@ -448,7 +449,7 @@ def score_recordings(
             scores = rows[scorer.point.mode]
             save_scores(made, recording, scores)
             notes = scorer.notes(recording, where=where)
-            alarms = _alarms(scorer, recording, rows)
+            alarms = told_alarms(scorer, recording, rows)
             found.append(RecordingScore.of(recording, scores, notes=notes, alarms=alarms))
             progress(recording.name)
         if not found:
@@ -481,14 +482,21 @@ def leading_part(
     return max(known, key=known.get, default="")
 
 
-def _alarms(scorer: Scorer, recording: Recording, rows: dict[str, Scores]) -> list[AlarmLine]:
-    "The alarms of a recording by the rule in force."
+def told_alarms(
+    scorer: Scorer,
+    recording: Recording,
+    rows: dict[str, Scores],  # of the recording, see Scorer.rows; the row in force at least
+    *,
+    rule: AlarmRule | None = None,  # None: the one in force
+) -> list[AlarmLine]:
+    "The alarms of a recording, with what leads and what is wrong."
+    recording = scorer.conform(recording)
     fs = recording.fs
     scores = rows[scorer.point.mode]
-    rule = rule_in_force(scorer.point, fs=fs, config=scorer.run.config)
+    rule = rule or rule_in_force(scorer.point, fs=fs, config=scorer.run.config)
     peaks = sorted((a.peak for a in alarms_of(scores.score, rule, fs=fs)), reverse=True)
     quiet = peaks[SAID] if len(peaks) > SAID else -math.inf
-    healthy = Healthy(scorer.profile.normals.get("physics"))
+    healthy = Healthy(scorer.profile.motors, scorer.profile.usual)
 
     def says(alarm: Alarm) -> str:
         if alarm.peak <= quiet:
