@@ -17,7 +17,7 @@ import numpy as np
 # %% ../../nbs/detect/54_diagnosis.ipynb #own-imports
 from ..config import ASSUMED_PAIRS
 from ..data.phases import is_reversed, phase_channels
-from ..data.prepare import Frame, in_frame
+from ..data.prepare import STILL, Frame, in_frame
 from ..data.quality import LEVEL
 from ..data.recording import Recording
 from timemoe_lab.data.signature import (
@@ -309,8 +309,10 @@ class Level:
     "How large something is, against healthy recordings."
 
     name: str  # "current", or a channel's name
-    kind: str  # "current": its positive sequence, peak; "rms" or "mean" of a channel
-    value: float
+    kind: (
+        str  # "current": its positive sequence, peak; "rms" or "mean" of a channel; "off" what healthy ones never leave
+    )
+    value: float  # of "off" how far it gets from there
     unit: str
     low: float  # smallest of healthy recordings
     high: float  # largest
@@ -353,6 +355,28 @@ def _mean_level(name: str, value: float, low: np.ndarray, high: np.ndarray, *, u
     most = float(np.nanmax(high))
     over = max(value - most, least - value, 0.0) / max(most - least, 1e-9 * max(abs(least), abs(most)), 1e-300)
     return Level(name, "mean", value, unit, least, most, where, over)
+
+# %% ../../nbs/detect/54_diagnosis.ipynb #off-def
+def _off_level(
+    name: str,
+    row: Usual,  # of the part
+    usual: Usual,
+    i: int,  # the channel's position
+    *,
+    unit: str,
+    where: str,
+) -> Level | None:  # None: it isn't a constant
+    "How far a channel gets from the one value of healthy recordings."
+    value = float(np.nanmax(usual.high[:, i], initial=-np.inf))
+    least = STILL * max(abs(value), 1e-300)
+    if value != np.nanmin(usual.low[:, i], initial=np.inf) or np.nanmax(usual.rms[:, i]) > least:
+        return None
+    reached = np.array([row.low[0, i], row.high[0, i], row.mean[0, i]])
+    if not np.isfinite(reached).all():
+        return None
+    off = float(np.abs(reached - value).max())
+    off = off if off > least else float(row.rms[0, i])
+    return Level(name, "off", off, unit, value, value, where, off / least if off > least else 0.0)
 
 # %% ../../nbs/detect/54_diagnosis.ipynb #healthy-def
 @dataclass(frozen=True, eq=False)
@@ -573,10 +597,13 @@ def _levels_of(own: Recording, row: Usual, usual: Usual | None, mask: tuple[str,
     for i, (name, unit) in enumerate(zip(own.channels, own.units)):
         if name in mask or i in phases:
             continue
-        found.append(level_of(name, row.rms[0, i], usual.rms[close.at, i], unit=unit, where=close.where))
-        if not motor or not usual.rms[:, i].any():  # a constant has nothing but its level
-            span = usual.low[close.at, i], usual.high[close.at, i]
-            found.append(_mean_level(name, row.mean[0, i], *span, unit=unit, where=close.where))
+        about = {"unit": unit, "where": close.where}
+        if off := _off_level(name, row, usual, i, **about):
+            found.append(off)
+            continue
+        found.append(level_of(name, row.rms[0, i], usual.rms[close.at, i], **about))
+        if not motor:
+            found.append(_mean_level(name, row.mean[0, i], usual.low[:, i], usual.high[:, i], **about))
     return tuple(sorted((x for x in found if x is not None), key=lambda x: -x.beyond))
 
 
@@ -617,6 +644,7 @@ def diagnose(
     return Diagnosis(**told, **known, lines=_against(seen.lines, seen.row, healthy.usual))
 
 # %% ../../nbs/detect/54_diagnosis.ipynb #say-def
+_FAR = 1000  # times where alarms begin, beyond which nobody counts
 _LINE_DB = 6.0  # above healthy ones, before a line is told
 _TIMES = {"current": 1.1, "rms": LEVEL}  # the largest, or the smallest, of healthy ones, before a level is told
 
@@ -656,7 +684,7 @@ def _say_sequence(found: Diagnosis) -> str:
 
 def _tells(level: Level) -> bool:
     "Whether a level is worth a word."
-    large = level.kind == "mean" or max(level.ratio, 1 / level.ratio) >= _TIMES[level.kind]
+    large = level.kind in ("mean", "off") or max(level.ratio, 1 / level.ratio) >= _TIMES[level.kind]
     return level.beyond > 0 and large
 
 
@@ -664,6 +692,8 @@ def _say_level(level: Level) -> str:
     "A level in words."
     unit = f" {level.unit}" if level.unit else ""
     seen = f"{_range(level.low, level.high)}{unit} {level.where}".rstrip()
+    if level.kind == "off":
+        return f"{level.name}: up to {level.value:.3g}{unit} off, healthy always {seen}"
     if level.kind == "mean":
         return f"{level.name}: mean {level.value:.3g}{unit}, healthy {seen}"
     what = "current" if level.kind == "current" else f"{level.name}: rms"
@@ -702,7 +732,8 @@ def say(
     told = "; ".join(x for x in said if x)
     leads = ""
     if series is not None:
-        leads = f"{series} leads" + ("" if times is None else f", {times:.2g} times where alarms begin")
+        far = "" if times is None else ", far above" if times > _FAR else f", {times:.2g} times"
+        leads = f"{series} leads{far} where alarms begin" if far else f"{series} leads"
     if not told:
         told = _say_nothing(found, series)
     return f"{told}; {leads}" if leads else told
