@@ -89,7 +89,7 @@ class Recording:
         "SHA-256 of the samples, the rate and the channel names; where all is constant, of the file's name too."
         digest = hashlib.sha256(f"{self.fs:.6g} {self.n_samples}".encode())
         if all(_is_constant(x) for x in self.signal):
-            digest.update(stem_of(self.name).encode())
+            digest.update(self.name.encode())
         for name, x in sorted(zip(self.channels, self.signal), key=lambda pair: pair[0]):
             digest.update(name.encode())
             digest.update(np.where(np.isnan(x), np.nan, x + 0).astype("<f4"))  # one NaN, and no -0
