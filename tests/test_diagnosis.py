@@ -8,6 +8,8 @@ import pytest
 from safetensors.numpy import load, save
 
 from timemoe_lab.cli import main
+from timemoe_lab.config import tiny
+from timemoe_lab.data.ingest import write_store
 from timemoe_lab.data.motor import Job, campaign, simulate, write_scope_csv
 from timemoe_lab.data.prepare import Frame, Scale
 from timemoe_lab.data.recording import Recording
@@ -25,7 +27,11 @@ from timemoe_lab.detect.diagnosis import (
     say,
     usual_of,
 )
-from timemoe_lab.detect.score import Motors, motor_of
+from timemoe_lab.detect.score import Motors, load_profile, motor_of, pack_profile
+from timemoe_lab.detect.scorer import calibrate
+from timemoe_lab.files import InputError
+from timemoe_lab.model.timemoe import TimeMoE
+from timemoe_lab.run.folder import frame_of, start_run
 
 RAYS = {"A": -55.0, "B": -175.0, "C": 65.0}  # degrees: the middle of what the theory allows, a third of a turn apart
 
@@ -262,7 +268,7 @@ def test_a_line_is_told_against_that_of_healthy_ones():
     found = diagnose(with_bars(-38, 9), healthy=wells)
     bars = next(x for x in found.lines if x.name == "(1 − 2s)f")
     assert np.allclose(bars.usual_db, (-62, -60), atol=0.6) and abs(bars.change_db - 22) < 0.6
-    said = r"rotor bars: \(1 . 2s\)f at -38 dB, healthy -6[23] to -(60|61) dB at 60 Hz and this load"
+    said = r"rotor bars: \(1 . 2s\)f at -38 dB, healthy -6[23] to -(60|61) dB at 60 Hz and this load, in 3 recordings"
     assert re.fullmatch(said, say(found))
     assert next(x for x in diagnose(with_bars(-61, 8), healthy=wells).lines if x.cause == "rotor bars").change_db == 0
 
@@ -312,6 +318,58 @@ def test_rows_of_healthy_recordings_add_up_are_taken_out_and_survive_a_file(heal
     assert ((both - row).rms == healthy.usual.rms).all()
     again = Usual(**load(save({k: np.ascontiguousarray(v) for k, v in vars(both).items()})))
     assert all(np.array_equal(v, vars(both)[k], equal_nan=True) for k, v in vars(again).items())
+
+
+# What a profile keeps of healthy recordings, and what is said of few
+
+
+@pytest.mark.parametrize("n, counted", [(1, "in 1 recording"), (3, "in 3 recordings"), (4, "")])
+def test_a_sentence_has_the_healthy_range_and_says_of_how_few_it_is(n, counted):
+    shares = [0.008, 0.004, 0.006, 0.005][:n]
+    wells = healthy_of([made(share, seed=i) for i, share in enumerate(shares)])
+    told = say(diagnose(made(0.08 * np.exp(-1j), seed=40), healthy=wells))
+    low = f"{100 * min(shares):.2g}"
+    number = lambda x: rf"{re.escape(x)}\d?"  # noise moves a second digit
+    span = number(low) if n == 1 else rf"{number(low)[:-4]}\S*-0\.[78]\S*"
+    where = "at 60 Hz" if n == 1 else "at 60 Hz and this load"
+    assert re.search(rf"negative sequence 8(\.\d)? % of the current, healthy {span} % {where}", told), told
+    assert (f"{where}, {counted}," in told) if counted else " recording" not in told
+
+
+def test_with_few_healthy_recordings_what_was_measured_is_said_even_where_nothing_stands_out(healthy):
+    wells = healthy_of([made(well(i), seed=i) for i in range(2)])
+    calm = say(diagnose(made(well(50), seed=50), healthy=wells))
+    assert re.match(
+        r"negative sequence 1\.\d % of the current, healthy .* at 60 Hz and this load, in 2 recordings; ", calm
+    )
+    assert "nothing with a name stands out of so few healthy recordings" in calm
+    rooms = healthy_of([series((50, 20), i) for i in range(2)])
+    told = say(diagnose(series((50, 20), 9), healthy=rooms), series="air", times=2.0)
+    assert re.match(r"air: (rms|mean) \S+ °C, healthy \S+ °C in 2 recordings; nothing with a name", told)
+
+
+def test_a_profile_keeps_the_levels_and_lines_of_every_healthy_recording(tmp_path):
+    members = [replace(made(well(i), seed=i), split="calibration" if i == 2 else "train") for i in range(3)]
+    store = write_store(tmp_path / "store", members, where="here")
+    run = start_run(tmp_path / "run", store, replace(tiny(), score=replace(tiny().score, mode="spec")))
+    config, frame = run.config, frame_of(run)
+    profile = calibrate(TimeMoE(config.model, seed=0).eval(), store, frame=frame, config=config).profile
+    assert "physics" not in profile.normals  # too few for it
+    path = tmp_path / "profile"
+    path.write_bytes(pack_profile(profile))
+    again = load_profile(path)
+    order = [members[int(store.entries[i].name[2])] for split in ("train", "calibration") for i in store.members(split)]
+    signal = np.stack([r.signal for r in order]).astype(np.float64)
+    assert np.allclose(again.usual.rms, signal.std(axis=2), rtol=1e-5)
+    assert np.allclose(again.usual.mean, signal.mean(axis=2), atol=1e-5)
+    assert np.allclose(again.usual.high, np.quantile(signal, 0.99, axis=2), rtol=1e-5)
+    assert np.allclose(again.usual.operating[:, 0], 60, atol=0.1) and len(again.motors.feature) == 3
+    assert len(pack_profile(profile)) < len(pack_profile(replace(profile, usual=None, motors=None))) + 5_000
+    old = load(path.read_bytes())
+    old.pop("version")
+    path.write_bytes(save(old))
+    with pytest.raises(InputError, match="a profile of an older version"):
+        load_profile(path)
 
 
 # Before anything is trained

@@ -109,7 +109,7 @@ def test_every_missing_sample_is_interpolated_left_out_or_made_zero(holes, nan, 
 def test_a_value_that_scaling_makes_infinite_is_left_out_and_counted():
     recording = motor(0)
     recording.signal[1, [7, 8]] = 3e38, -3e38
-    frame = replace(frame_for([recording]), scale=Scale((0.0,) * 4, (1.0, 0.0, 1.0, 1.0)))
+    frame = replace(frame_for([recording]), scale=Scale((0.0,) * 4, (1.0, 1e-9, 1.0, 1.0)))
     seen = normalise(recording, frame=frame, config=DataConfig())
     assert seen.counts == Counts(repaired=2) and (seen.x[1, 7:9] == 0).all() and not seen.valid[1, 7:9].any()
     assert seen.valid.sum() == 4 * N - 2 and np.isfinite(seen.x).all()

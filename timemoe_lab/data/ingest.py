@@ -501,6 +501,9 @@ def _warnings(parts: list[Part], split: list[str], mask: tuple[str, ...]) -> dic
     own = own_beginnings([h.name for h in heads], split)
     if own:
         told["healthy heads"] = f"of {len(own)} test recordings the head trains or calibrates: no test by recording"
+    constant = [c for c in parts[0].head.channels if c not in mask and all(c in f for f in _flat(parts, split))]
+    if constant:
+        told["constant"] = f"{', '.join(constant)} in every training recording: any change counts as an anomaly"
     healthy = [p for p in parts if p.head.class_id == 0]
     lacking = [p for p in healthy if p.unfit and _three_currents(p, mask)]
     spoilt = [p.head.name for p in healthy if p.spoilt]
@@ -514,6 +517,11 @@ def _warnings(parts: list[Part], split: list[str], mask: tuple[str, ...]) -> dic
             f"healthy recordings teach that this is normal: record {names} again, or leave them out"
         )
     return told
+
+
+def _flat(parts: list[Part], split: list[str]) -> list[tuple[str, ...]]:
+    "The channels that hold one value only, of each training recording."
+    return [p.flat for p, s in zip(parts, split) if s == "train"]
 
 
 def _too_short_to_calibrate(parts: list[Part]) -> bool:

@@ -20,6 +20,12 @@ from .layout import ROLES
 from ..files import InputError
 
 # %% ../../nbs/data/10_recording.ipynb #recording-def
+def _is_constant(x: np.ndarray) -> bool:
+    "Whether a series (time,) holds one value at most."
+    known = x[np.isfinite(x)]
+    return not len(known) or bool((known == known[0]).all())
+
+
 @dataclass(frozen=True, eq=False)
 class Recording:
     "One measurement of a motor."
@@ -80,8 +86,10 @@ class Recording:
 
     @property
     def fingerprint(self) -> str:  # 64 hexadecimal digits
-        "SHA-256 of the samples, the rate and the channel names."
+        "SHA-256 of the samples, the rate and the channel names; where all is constant, of the file's name too."
         digest = hashlib.sha256(f"{self.fs:.6g} {self.n_samples}".encode())
+        if all(_is_constant(x) for x in self.signal):
+            digest.update(self.name.encode())
         for name, x in sorted(zip(self.channels, self.signal), key=lambda pair: pair[0]):
             digest.update(name.encode())
             digest.update(np.where(np.isnan(x), np.nan, x + 0).astype("<f4"))  # one NaN, and no -0

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['USUAL_SD', 'SAY', 'BEFORE', 'BY_THEORY', 'WITH_VOLTAGES', 'STANDS_OUT_DB', 'NO_SLIP', 'CALM', 'BACKWARDS', 'Change',
-           'change_of', 'Ray', 'ray_of', 'explain', 'Usual', 'Near', 'near', 'NamedLine', 'line_places', 'named_lines',
-           'Level', 'level_of', 'Healthy', 'usual_of', 'healthy_of', 'Diagnosis', 'diagnose', 'say']
+           'change_of', 'Ray', 'ray_of', 'explain', 'Near', 'near', 'NamedLine', 'line_places', 'named_lines', 'Level',
+           'level_of', 'Healthy', 'usual_of', 'healthy_of', 'Diagnosis', 'diagnose', 'say']
 
 # %% ../../nbs/detect/54_diagnosis.ipynb #imports
 import math
@@ -17,7 +17,7 @@ import numpy as np
 # %% ../../nbs/detect/54_diagnosis.ipynb #own-imports
 from ..config import ASSUMED_PAIRS
 from ..data.phases import is_reversed, phase_channels
-from ..data.prepare import Frame, in_frame
+from ..data.prepare import STILL, Frame, in_frame
 from ..data.quality import LEVEL
 from ..data.recording import Recording
 from timemoe_lab.data.signature import (
@@ -33,7 +33,8 @@ from timemoe_lab.data.signature import (
     steadied,
     supply_line,
 )
-from .score import Motors, motor_of
+from .conditions import Usual
+from .score import FEWEST, Motors, motor_of
 
 # %% ../../nbs/detect/54_diagnosis.ipynb #change-def
 USUAL_SD = 0.005  # of I-/I+ between healthy recordings, before any is seen
@@ -77,10 +78,10 @@ def change_of(
     whole = float(signature.condition[1]) if whole is None else whole
     n = len(motors.feature)
     prior = USUAL_SD**2 * np.eye(2)
-    if n < 2:
-        expected = motors.feature[0, :2] / motors.condition[0, 1] * signature.condition[1]
-        off = (signature.feature[:2] - expected) / whole
-        return Change(complex(*off), 2 * prior, n, whole)
+    if n < 3:  # a mean alone
+        each = motors.feature[:, :2] / motors.condition[:, 1:2] * signature.condition[1] / whole
+        off = signature.feature[:2] / whole - each.mean(axis=0)
+        return Change(complex(*off), (prior + np.cov(each.T, bias=True)) * (1 + 1 / n), n, whole)
     normal = motors.normal
     sized = normal.sized(signature.condition)
     off = (normal.rest(signature.condition, signature.feature) * sized)[:2] / whole
@@ -160,30 +161,17 @@ _MIDDLE = (0.01, 0.99)  # of a channel's samples, that its range holds
 
 
 @dataclass(frozen=True, eq=False)
-class Usual:
-    "Levels and lines of healthy recordings, a row for each."
-
-    operating: np.ndarray  # (recording, 3) supply Hz, |I+|, |I-/I+|; NaN without three currents
-    mean: np.ndarray  # (recording, channel) in the channel's unit
-    rms: np.ndarray  # (recording, channel) about the mean
-    low: np.ndarray  # (recording, channel) smallest value but for 1 in 100
-    high: np.ndarray  # (recording, channel) largest
-    line_db: np.ndarray  # (recording, line) see `named_lines`; NaN where one isn't resolved
-
-    def __add__(self, other: "Usual") -> "Usual":
-        return Usual(**{name: np.concatenate([mine, getattr(other, name)]) for name, mine in vars(self).items()})
-
-    def __sub__(self, other: "Usual") -> "Usual":
-        keep = ~(self.rms[:, None] == other.rms[None]).all(axis=2).any(axis=1)
-        return Usual(**{name: mine[keep] for name, mine in vars(self).items()})
-
-
-@dataclass(frozen=True, eq=False)
 class Near:
     "Which healthy recordings a recording is held against."
 
     at: np.ndarray  # (row,) their positions
-    where: str  # in words; empty: no condition is known
+    where: str  # in words, with their number where they are few; empty: no condition is known
+
+
+def _near(at: np.ndarray, where: str) -> Near:
+    "Healthy recordings, with their number where they are few."
+    few = f"in {len(at)} recording{'s' if len(at) > 1 else ''}"
+    return Near(at, where if len(at) >= FEWEST else f"{where}, {few}" if where else few)
 
 
 def near(
@@ -194,16 +182,16 @@ def near(
     "The healthy recordings at a condition, or nearest to it."
     known = np.flatnonzero(np.isfinite(operating[:, 0]))
     if supply_hz is None or not len(known):
-        return Near(np.arange(len(operating)), "")
+        return _near(np.arange(len(operating)), "")
     off = np.abs(operating[known, 0] / supply_hz - 1)
     nearest = operating[known[off.argmin()], 0]
     same = known[np.abs(operating[known, 0] / nearest - 1) <= _SAME_HZ]
     if off.min() > _SAME_HZ:
-        return Near(same, f"at {np.median(operating[same, 0]):.3g} Hz, the nearest seen to {supply_hz:.3g} Hz")
+        return _near(same, f"at {np.median(operating[same, 0]):.3g} Hz, the nearest seen to {supply_hz:.3g} Hz")
     alike = same if current is None else same[np.abs(np.log(operating[same, 1] / current)) <= _SAME_LOAD]
     if current is None or len(alike) < 2:
-        return Near(same, f"at {supply_hz:.3g} Hz")
-    return Near(alike, f"at {supply_hz:.3g} Hz and this load")
+        return _near(same, f"at {supply_hz:.3g} Hz")
+    return _near(alike, f"at {supply_hz:.3g} Hz and this load")
 
 # %% ../../nbs/detect/54_diagnosis.ipynb #lines-def
 STANDS_OUT_DB = 10.0  # over its surroundings; the highest of noise alone gets to 6
@@ -321,8 +309,10 @@ class Level:
     "How large something is, against healthy recordings."
 
     name: str  # "current", or a channel's name
-    kind: str  # "current": its positive sequence, peak; "rms" or "mean" of a channel
-    value: float
+    kind: (
+        str  # "current": its positive sequence, peak; "rms" or "mean" of a channel; "off" what healthy ones never leave
+    )
+    value: float  # of "off" how far it gets from there
     unit: str
     low: float  # smallest of healthy recordings
     high: float  # largest
@@ -357,14 +347,36 @@ def level_of(
     return Level(name, kind, value, unit, float(known.min()), float(known.max()), where, float(over + under))
 
 
-def _mean_level(name: str, value: float, low: np.ndarray, high: np.ndarray, unit: str) -> Level | None:
+def _mean_level(name: str, value: float, low: np.ndarray, high: np.ndarray, *, unit: str, where: str) -> Level | None:
     "A mean against the values that healthy recordings take."
     if not (np.isfinite(low).any() and np.isfinite(value)):
         return None
     least = float(np.nanmin(low))
     most = float(np.nanmax(high))
     over = max(value - most, least - value, 0.0) / max(most - least, 1e-9 * max(abs(least), abs(most)), 1e-300)
-    return Level(name, "mean", value, unit, least, most, "", over)
+    return Level(name, "mean", value, unit, least, most, where, over)
+
+# %% ../../nbs/detect/54_diagnosis.ipynb #off-def
+def _off_level(
+    name: str,
+    row: Usual,  # of the part
+    usual: Usual,
+    i: int,  # the channel's position
+    *,
+    unit: str,
+    where: str,
+) -> Level | None:  # None: it isn't a constant
+    "How far a channel gets from the one value of healthy recordings."
+    value = float(np.nanmax(usual.high[:, i], initial=-np.inf))
+    least = STILL * max(abs(value), 1e-300)
+    if value != np.nanmin(usual.low[:, i], initial=np.inf) or np.nanmax(usual.rms[:, i]) > least:
+        return None
+    reached = np.array([row.low[0, i], row.high[0, i], row.mean[0, i]])
+    if not np.isfinite(reached).all():
+        return None
+    off = float(np.abs(reached - value).max())
+    off = off if off > least else float(row.rms[0, i])
+    return Level(name, "off", off, unit, value, value, where, off / least if off > least else 0.0)
 
 # %% ../../nbs/detect/54_diagnosis.ipynb #healthy-def
 @dataclass(frozen=True, eq=False)
@@ -392,11 +404,11 @@ def _whole(recording: Recording, signature: Signature, mask: tuple[str, ...], pa
     return current / abs(steadied(sight, hz).mirrored(sight.voltage, hz)[0])
 
 
-def _statistics(signal: np.ndarray) -> dict[str, np.ndarray]:
-    "Mean, rms and range of channels (channel, time): (1, channel) each; NaN for a channel without samples."
+def _statistics(signal: np.ndarray, used: np.ndarray) -> dict[str, np.ndarray]:
+    "Mean, rms and range of channels (channel, time): (1, channel) each; NaN for one not in use or without samples."
     found = {name: np.full((1, len(signal)), np.nan) for name in ("mean", "rms", "low", "high")}
-    for i, x in enumerate(signal):
-        known = x[np.isfinite(x)].astype(np.float64)
+    for i in np.flatnonzero(used):
+        known = signal[i][np.isfinite(signal[i])].astype(np.float64)
         if len(known):
             low, high = np.quantile(known, _MIDDLE)
             for name, value in (("mean", known.mean()), ("rms", known.std()), ("low", low), ("high", high)):
@@ -428,7 +440,8 @@ def _see(own: Recording, mask: tuple[str, ...], pole_pairs: int, part: tuple[int
         operating[0, 2] = np.hypot(*signature.feature[:2]) / whole
         found = named_lines(own, mask=mask, pole_pairs=pole_pairs, part=part)
         line_db[0] = [x.level_db for x in found]
-    row = Usual(operating=operating, line_db=line_db, **_statistics(own.signal[:, slice(*part)]))
+    used = ~np.isin(own.channels, mask)
+    row = Usual(operating=operating, line_db=line_db, **_statistics(own.signal[:, slice(*part)], used))
     return _Seen(row, signature, whole, found)
 
 # %% ../../nbs/detect/54_diagnosis.ipynb #usual-of-def
@@ -482,6 +495,7 @@ class Diagnosis:
     levels: tuple[Level, ...] = ()  # the one farthest from healthy ones first
     lines: tuple[NamedLine, ...] = ()
     probability: tuple[float, ...] = ()  # of A, B, C, another cause, nothing
+    n_healthy: int = 0  # healthy recordings whose levels are known
 
     @property
     def stands_out(self) -> bool:
@@ -543,8 +557,10 @@ def _sequence(own: Recording, signature: Signature, whole: float, healthy: Healt
     if healthy.usual is not None:
         rows = healthy.usual.operating
         close = near(rows, hz, current)
+        seen = rows[close.at, 2]
+        seen = seen[np.isfinite(seen)]
         found["where"] = close.where
-        found["usual_share"] = (float(np.nanmin(rows[close.at, 2])), float(np.nanmax(rows[close.at, 2])))
+        found["usual_share"] = (float(seen.min()), float(seen.max())) if len(seen) else None
     if healthy.motors is None or not len(healthy.motors.feature):
         return found | {"why": "no healthy recording with three currents to hold it against"}
     change = change_of(signature, healthy.motors, whole=whole)
@@ -581,9 +597,13 @@ def _levels_of(own: Recording, row: Usual, usual: Usual | None, mask: tuple[str,
     for i, (name, unit) in enumerate(zip(own.channels, own.units)):
         if name in mask or i in phases:
             continue
-        found.append(level_of(name, row.rms[0, i], usual.rms[close.at, i], unit=unit, where=close.where))
+        about = {"unit": unit, "where": close.where}
+        if off := _off_level(name, row, usual, i, **about):
+            found.append(off)
+            continue
+        found.append(level_of(name, row.rms[0, i], usual.rms[close.at, i], **about))
         if not motor:
-            found.append(_mean_level(name, row.mean[0, i], usual.low[:, i], usual.high[:, i], unit))
+            found.append(_mean_level(name, row.mean[0, i], usual.low[:, i], usual.high[:, i], **about))
     return tuple(sorted((x for x in found if x is not None), key=lambda x: -x.beyond))
 
 
@@ -614,15 +634,17 @@ def diagnose(
     part = _at_least(part, own)
     seconds = (part[1] - part[0]) / own.fs
     seen = _see(own, mask, pole_pairs, part)
-    levels = _levels_of(own, seen.row, healthy.usual, mask)
+    known = {"seconds": seconds, "levels": _levels_of(own, seen.row, healthy.usual, mask)}
+    known["n_healthy"] = 0 if healthy.usual is None else len(healthy.usual.rms)
     if seen.signature is None:
-        return Diagnosis(**_NOTHING, why="no three phase currents with a supply", seconds=seconds, levels=levels)
+        return Diagnosis(**_NOTHING, why="no three phase currents with a supply", **known)
     told = _sequence(own, _with_slip(seen.signature, own, mask, pole_pairs), seen.whole, healthy, ray)
     if told["phase"]:
         told["channel"] = _names(recording, own)["ABC".index(told["phase"])]
-    return Diagnosis(**told, seconds=seconds, levels=levels, lines=_against(seen.lines, seen.row, healthy.usual))
+    return Diagnosis(**told, **known, lines=_against(seen.lines, seen.row, healthy.usual))
 
 # %% ../../nbs/detect/54_diagnosis.ipynb #say-def
+_FAR = 1000  # times where alarms begin, beyond which nobody counts
 _LINE_DB = 6.0  # above healthy ones, before a line is told
 _TIMES = {"current": 1.1, "rms": LEVEL}  # the largest, or the smallest, of healthy ones, before a level is told
 
@@ -639,14 +661,20 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2g} %"
 
 
+def _say_share(found: Diagnosis) -> str:
+    "The negative sequence, and what it is in healthy recordings."
+    said = f"negative sequence {_percent(found.share)} of the current"
+    if not found.usual_share:
+        return said
+    low, high = found.usual_share
+    return f"{said}, healthy {_range(100 * low, 100 * high, '.2g')} % {found.where}".rstrip()
+
+
 def _say_sequence(found: Diagnosis) -> str:
     "The negative sequence in words; empty where it is as in healthy ones."
     if not found.stands_out:
         return ""
-    said = f"negative sequence {_percent(found.share)} of the current"
-    if found.usual_share:
-        low, high = found.usual_share
-        said += f", healthy {_range(100 * low, 100 * high, '.2g')} % {found.where}".rstrip()
+    said = _say_share(found)
     span = _range(100 * found.size_low, 100 * found.size_high, ".2g")
     said += f", changed by {_percent(found.size)} ({span})"
     if found.phase:
@@ -656,7 +684,7 @@ def _say_sequence(found: Diagnosis) -> str:
 
 def _tells(level: Level) -> bool:
     "Whether a level is worth a word."
-    large = level.kind == "mean" or max(level.ratio, 1 / level.ratio) >= _TIMES[level.kind]
+    large = level.kind in ("mean", "off") or max(level.ratio, 1 / level.ratio) >= _TIMES[level.kind]
     return level.beyond > 0 and large
 
 
@@ -664,10 +692,14 @@ def _say_level(level: Level) -> str:
     "A level in words."
     unit = f" {level.unit}" if level.unit else ""
     seen = f"{_range(level.low, level.high)}{unit} {level.where}".rstrip()
+    if level.kind == "off":
+        return f"{level.name}: up to {level.value:.3g}{unit} off, healthy always {seen}"
     if level.kind == "mean":
         return f"{level.name}: mean {level.value:.3g}{unit}, healthy {seen}"
-    side = "the largest" if level.ratio > 1 else "the smallest"
     what = "current" if level.kind == "current" else f"{level.name}: rms"
+    if not _tells(level):
+        return f"{what} {level.value:.3g}{unit}, healthy {seen}"
+    side = "the largest" if level.ratio > 1 else "the smallest"
     return f"{what} {level.value:.3g}{unit}, {level.ratio:.3g} times {side} of healthy ones ({seen})"
 
 
@@ -675,6 +707,15 @@ def _say_line(line: NamedLine) -> str:
     "A line in words."
     seen = f"{_range(*line.usual_db, '.0f')} dB {line.where}".rstrip()
     return f"{line.cause}: {line.name} at {line.level_db:.0f} dB, healthy {seen}"
+
+# %% ../../nbs/detect/54_diagnosis.ipynb #say-sentence-def
+def _say_nothing(found: Diagnosis, series: str | None) -> str:
+    "That nothing has a name; with few healthy recordings after what was measured."
+    if not 0 < found.n_healthy < FEWEST:
+        return "nothing with a name stands out of the healthy recordings"
+    own = sorted(found.levels, key=lambda x: x.name != series)  # the one that leads first
+    measured = _say_share(found) if found.usual_share else _say_level(own[0]) if own else ""
+    return "; ".join(x for x in (measured, "nothing with a name stands out of so few healthy recordings") if x)
 
 
 def say(
@@ -691,7 +732,8 @@ def say(
     told = "; ".join(x for x in said if x)
     leads = ""
     if series is not None:
-        leads = f"{series} leads" + ("" if times is None else f", {times:.2g} times where alarms begin")
+        far = "" if times is None else ", far above" if times > _FAR else f", {times:.2g} times"
+        leads = f"{series} leads{far} where alarms begin" if far else f"{series} leads"
     if not told:
-        told = "nothing with a name stands out of the healthy recordings"
+        told = _say_nothing(found, series)
     return f"{told}; {leads}" if leads else told

@@ -26,7 +26,6 @@ from ..data.recording import Recording, conform
 from ..data.store import Store
 from timemoe_lab.detect.alarms import (
     Events,
-    alarm_lines,
     all_thresholds,
     events_of,
     look_ahead,
@@ -64,7 +63,15 @@ from timemoe_lab.detect.evaluation import (
     Verdict,
 )
 from .score import RECORDING_PARTS, Scores
-from .scorer import RecordingScore, Scorer, calibrate, save_facts, save_scores, save_summary
+from timemoe_lab.detect.scorer import (
+    RecordingScore,
+    Scorer,
+    calibrate,
+    save_facts,
+    save_scores,
+    save_summary,
+    told_alarms,
+)
 from timemoe_lab.detect.threshold import (
     Draws,
     Points,
@@ -261,7 +268,7 @@ def outcome_of(
     pad = (0, -len(label) % factor)
     counts = [np.pad(counted & y, pad).reshape(-1, factor).sum(axis=1) for y in (~label, label)]
     mode, scores = next(iter(found.items()))
-    alarms = alarm_lines(recording.name, scores, _rule(mode, recording, detectors)[0], fs=recording.fs)
+    alarms = told_alarms(detectors.scorer, recording, found, rule=_rule(mode, recording, detectors)[0])
     notes = detectors.scorer.notes(recording)
     at = [f"{v:g} {unit}" for v, unit in ((recording.supply_hz, "Hz"), (recording.load_pct, "%")) if v is not None]
     return Outcome(

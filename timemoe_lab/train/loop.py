@@ -330,7 +330,7 @@ def _fit(
     "The step, in passes that fit; and the windows in one, or None while that is the recipe's."
     step = progress.step + 1
     how = {"step": step, "delta": progress.delta, "config": config, "log": log, "team": training.team}
-    how["scope"] = training.run.config.data.scope
+    how |= {"scope": training.run.config.data.scope, "constant": 0 in training.run.facts["scale"]["std"]}
     n = len(batch.windows)
     size = progress.batch
     while True:
