@@ -1751,6 +1751,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'timemoe_lab/detect/reading.py'),
                                             'timemoe_lab.detect.reading._spread_starts': ( 'detect/reading.html#_spread_starts',
                                                                                            'timemoe_lab/detect/reading.py'),
+                                            'timemoe_lab.detect.reading._tiny': ( 'detect/reading.html#_tiny',
+                                                                                  'timemoe_lab/detect/reading.py'),
                                             'timemoe_lab.detect.reading._wave': ( 'detect/reading.html#_wave',
                                                                                   'timemoe_lab/detect/reading.py'),
                                             'timemoe_lab.detect.reading._weighted': ( 'detect/reading.html#_weighted',

@@ -102,7 +102,7 @@ def moments(
         square[row] = apart @ apart
     return Moments(n, mean, square)
 
-
+# %% ../../nbs/data/15_prepare.ipynb #unit-def
 STILL = 1e-9  # share of the level that a constant's deviation comes to by rounding, at most
 
 

@@ -19,13 +19,13 @@ import numpy as np
 from .layout import ROLES
 from ..files import InputError
 
-# %% ../../nbs/data/10_recording.ipynb #recording-def
+# %% ../../nbs/data/10_recording.ipynb #constant-def
 def _is_constant(x: np.ndarray) -> bool:
     "Whether a series (time,) holds one value at most."
     known = x[np.isfinite(x)]
     return not len(known) or bool((known == known[0]).all())
 
-
+# %% ../../nbs/data/10_recording.ipynb #recording-def
 @dataclass(frozen=True, eq=False)
 class Recording:
     "One measurement of a motor."

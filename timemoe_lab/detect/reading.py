@@ -473,8 +473,7 @@ def gather(
     )
     supply = None if signature is None else signature.condition[0] / stretch / recording.fs * seen.factor
     wave = _wave(framed, frame, config.data, supply, known)
-    still = np.array(frame.scale.std)[used, None, None] == 0
-    own = window_parts(reading, counted[used], hop=hop, width=width, tiny=np.where(still, TINY_STILL, TINY))
+    own = window_parts(reading, counted[used], hop=hop, width=width, tiny=_tiny(frame)[used])
     motor = _read_motor(recording, frame, config, x, counted, supply)
     return Evidence(
         name=recording.name,
@@ -557,3 +556,8 @@ def _parts_of(
 def _weighted(error: np.ndarray, config: Config) -> np.ndarray:
     "L1 (series, time): the weighted sum of the heads' errors (SPEC 17)."
     return (np.array(config.train.head_weights, np.float32)[:, None] * error).sum(axis=1)
+
+
+def _tiny(frame: Frame) -> np.ndarray:
+    "What is added before logarithms (series, 1, 1), see band_energy."
+    return np.where(np.array(frame.scale.std) == 0, TINY_STILL, TINY)[:, None, None]
