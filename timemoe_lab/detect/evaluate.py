@@ -72,6 +72,12 @@ from timemoe_lab.detect.scorer import (
     save_summary,
     told_alarms,
 )
+from ..files import InputError, UsageError, atomic_path, write_json
+from ..model.moe import DEAD_SHARE
+from ..records import AlarmRule, Thresholds
+from ..run.folder import RunFolder, find_store
+
+# %% ../../nbs/detect/58_evaluate.ipynb #threshold-imports
 from timemoe_lab.detect.threshold import (
     Draws,
     Points,
@@ -92,10 +98,6 @@ from timemoe_lab.detect.threshold import (
     vus,
     window_samples,
 )
-from ..files import InputError, UsageError, atomic_path, write_json
-from ..model.moe import DEAD_SHARE
-from ..records import AlarmRule, Thresholds
-from ..run.folder import RunFolder, find_store
 
 # %% ../../nbs/detect/58_evaluate.ipynb #controls-def
 def folds_of(

@@ -440,43 +440,6 @@ def _plain(record: Normal | Motors | Bank | Levels | Usual) -> list[Field]:
     "The fields of a record that are arrays or numbers."
     return [f for f in fields(record) if f.name != "basis"]
 
-
-_WHOLE = {"motors": Motors, "usual": Usual}  # records of whole recordings that a profile may lack
-
-
-def _plain(record: Normal | Motors | Bank | Levels | Usual) -> list[Field]:
-    "The fields of a record that are arrays or numbers."
-    return [f for f in fields(record) if f.name != "basis"]
-
-
-def load_profile(
-    path: Path | str,
-) -> Profile:
-    "The profile in a file."
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file; the run has no profile yet, let its training come to an end")
-    try:
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise InputError(f"{path}: damaged ({error}); restore it or train again") from None
-    if tensors.get("version", 1) != VERSION:
-        raise InputError(f"{path}: a profile of an older version; let a heartbeat make it anew, or train again")
-    normals = {}
-    for kind in (Normal, Motors, Bank, Levels):
-        for part, own in _by_part(tensors, kind.__name__).items():
-            more = {"basis": _load_basis(_under(tensors, f"Basis.{part}"))} if kind is Normal else {}
-            normals[part] = kind(**own | more)
-    return Profile(
-        space=Space(**_under(tensors, "space")),
-        normals=normals,
-        levels=_under(tensors, "level"),
-        seen=Seen(tensors["seen.condition"]),
-        tails={part: Tail(**own) for part, own in _by_part(tensors, "Tail").items()},
-        weight=_under(tensors, "weight"),
-        wave=int(tensors["wave"]),
-        **{name: kind(**own) for name, kind in _WHOLE.items() if (own := _under(tensors, name))},
-    )
-
 # %% ../../nbs/detect/51_score.ipynb #load-def
 def load_profile(
     path: Path | str,
