@@ -521,6 +521,19 @@ def _bench_score(options: argparse.Namespace) -> tuple:  # rows, and which numbe
     return _bench_rows(rows, SCORE_BOUNDS)
 
 
+def _bench_promise(options: argparse.Namespace) -> tuple:  # rows, and which numbers keep their bounds
+    "The draws of `motors_promise`."
+    from timemoe_lab.bench import Bound, verdicts_of
+    from timemoe_lab.detect.promise import motors_promise
+
+    with counted("bench promise", None) as progress:
+        kept = motors_promise(draws=options.draws, seed=options.seed, progress=progress)
+    names = {k.n: f"{k.n} healthy recordings: others that alarm, less 2 standard errors" for k in kept}
+    bounds = [Bound(names[k.n], at_most=k.promised) for k in kept]
+    sure = {names[k.n]: k.recording.mean - 2 * k.recording.error for k in kept}
+    return [k.row for k in kept], verdicts_of(sure, bounds)
+
+
 def _bench_panel(options: argparse.Namespace) -> tuple:  # rows, and which numbers keep their bounds
     "The drags of `bench_panel`."
     from timemoe_lab.bench import PANEL_BOUNDS, bench_panel
@@ -550,6 +563,7 @@ _BENCHES = {
     "train": _bench_train,
     "score": _bench_score,
     "panel": _bench_panel,
+    "promise": _bench_promise,
 }
 _BENCH_COLUMNS = {
     "model": {
@@ -576,6 +590,13 @@ _BENCH_COLUMNS = {
         "Difference": "difference:.1g",
         "MB": "peak_mb:.0f",
         "MB, 8 times as long": "peak_mb_8:.0f",
+    },
+    "promise": {
+        "Healthy recordings": "n",
+        "Promised": "promised:.3f",
+        "Recordings that alarm (95 % of draws)": "recording",
+        "With an event": "event",
+        "Share of samples": "sample",
     },
     "panel": {
         "Points": "points:,",
@@ -1349,6 +1370,8 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", type=Path, metavar="PATH", help=help_)
     help_ = "checkout of Time-MoE/Time-MoE, whose code is timed beside ours (model: needs transformers==4.40.1)"
     command.add_argument("--official", "--published", type=Path, metavar="DIR", help=help_)
+    help_ = "promise: draws of healthy recordings, of each number (default: 200, about half an hour)"
+    command.add_argument("--draws", type=_count, default=200, metavar="N", help=help_)
     help_ = "detect: white noise, a share of each channel's deviation (default: 0)"
     command.add_argument("--noise", type=_share, default=0.0, metavar="SHARE", help=help_)
     command.add_argument("--seed", type=_seed, default=1, help="detect: of splits, noise and motors (default: 1)")
