@@ -23,7 +23,7 @@ from timemoe_lab.files import turn
 from timemoe_lab.run.folder import RunFolder, start_run
 from timemoe_lab.train.loop import train
 
-settings.register_profile("lab")  # a slow machine fails no property
+settings.register_profile("lab", deadline=None)  # a slow machine fails no property
 settings.load_profile("lab")
 
 CLOCK = {"time", "tokens_per_s", "waiting", "memory_mb", "trained_s"}  # what a repeated run need not repeat

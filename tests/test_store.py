@@ -106,7 +106,8 @@ def test_what_is_written_is_read_back_and_windows_are_slices(tmp_path_factory, l
         for start, size in gaps:
             x[start % n_channels, start : start + size] = np.nan
         x[:, :1] = 1.0 + i  # something to score; no two recordings are the same
-    recordings = [Recording(f"0_{i}.csv", x, 50.0, names, ("A",) * n_channels, 0) for i, x in enumerate(signals)]
+    like = {"channels": names, "units": ("A",) * n_channels, "roles": ("other",) * n_channels}  # noise is no motor
+    recordings = [Recording(f"0_{i}.csv", x, 50.0, class_id=0, **like) for i, x in enumerate(signals)]
     path = tmp_path_factory.mktemp("store") / "s"
     store = write_store(path, recordings, where="here")
     for i, (x, recording) in enumerate(zip(signals, recordings)):
@@ -1239,10 +1240,9 @@ def test_a_file_of_500_mb_goes_through_under_1_gb(tmp_path):
 def test_a_store_gives_back_what_was_written(tmp_path_factory, lengths, n_channels):
     generator = np.random.default_rng(sum(lengths))
     names = tuple(f"CH{c + 1}" for c in range(n_channels))
+    like = {"channels": names, "units": ("A",) * n_channels, "roles": ("other",) * n_channels}  # noise is no motor
     recordings = [
-        Recording(
-            f"0_{i}.csv", generator.normal(size=(n_channels, n)).astype(np.float32), 50.0, names, ("A",) * n_channels, 0
-        )
+        Recording(f"0_{i}.csv", generator.normal(size=(n_channels, n)).astype(np.float32), 50.0, class_id=0, **like)
         for i, n in enumerate(lengths)
     ]
     path = tmp_path_factory.mktemp("store") / "s"
