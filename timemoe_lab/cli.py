@@ -521,19 +521,6 @@ def _bench_score(options: argparse.Namespace) -> tuple:  # rows, and which numbe
     return _bench_rows(rows, SCORE_BOUNDS)
 
 
-def _bench_promise(options: argparse.Namespace) -> tuple:  # rows, and which numbers keep their bounds
-    "The draws of `motors_promise`."
-    from timemoe_lab.bench import Bound, verdicts_of
-    from timemoe_lab.detect.promise import motors_promise
-
-    with counted("bench promise", None) as progress:
-        kept = motors_promise(draws=options.draws, seed=options.seed, progress=progress)
-    names = {k.n: f"{k.n} healthy recordings: others that alarm, less 2 standard errors" for k in kept}
-    bounds = [Bound(names[k.n], at_most=k.promised) for k in kept]
-    sure = {names[k.n]: k.recording.mean - 2 * k.recording.error for k in kept}
-    return [k.row for k in kept], verdicts_of(sure, bounds)
-
-
 def _bench_panel(options: argparse.Namespace) -> tuple:  # rows, and which numbers keep their bounds
     "The drags of `bench_panel`."
     from timemoe_lab.bench import PANEL_BOUNDS, bench_panel
@@ -548,6 +535,19 @@ def _bench_rows(rows: Sequence, bounds: Sequence) -> tuple[list[dict], list]:
 
     told = verdicts_of(numbers_of(rows), bounds)
     return [{k: v for k, v in asdict(row).items() if v is not None} for row in rows], told
+
+# %% ../nbs/82_cli.ipynb #bench-promise-def
+def _bench_promise(options: argparse.Namespace) -> tuple:  # rows, and which numbers keep their bounds
+    "The draws of `motors_promise`."
+    from timemoe_lab.bench import Bound, verdicts_of
+    from timemoe_lab.detect.promise import motors_promise
+
+    with counted("bench promise", None) as progress:
+        kept = motors_promise(draws=options.draws, seed=options.seed, progress=progress)
+    names = {k.n: f"{k.n} healthy recordings: others that alarm, less 2 standard errors" for k in kept}
+    bounds = [Bound(names[k.n], at_most=k.promised) for k in kept]
+    sure = {names[k.n]: k.recording.mean - 2 * k.recording.error for k in kept}
+    return [k.row for k in kept], verdicts_of(sure, bounds)
 
 # %% ../nbs/82_cli.ipynb #bench-columns-def
 def _table(rows: list[dict], columns: dict[str, str]) -> str:

@@ -91,7 +91,8 @@ def kept_promise(
         promised = decided.promised
         alarmed.append(np.mean([_alarmed(e, decided, frame, config) for e in dealt[n:]], axis=0))
         progress(i + 1)
-    return Promise(n, draws, promised, *map(Share.of, np.transpose(alarmed)))
+    sample, recording, event = map(Share.of, np.transpose(alarmed))
+    return Promise(n, draws, promised, sample, recording, event)
 
 
 def _alarmed(evidence: Evidence, decided: Calibration, frame: Frame, config: Config) -> tuple[float, float, float]:
