@@ -25,6 +25,7 @@ from .scorer import (
     Scorer,
     about_counts,
     about_mask,
+    about_promise,
     calibrate,
     open_scorer,
     operating_point,
@@ -32,6 +33,7 @@ from .scorer import (
 )
 from .evaluation import Evaluation, Row, evaluation_table
 from .evaluate import choose_rows, evaluate
+from .promise import Promise, kept_promise, motors_promise
 
 __all__ = [
     "BASELINE",
@@ -48,6 +50,7 @@ __all__ = [
     "Level",
     "NamedLine",
     "Points",
+    "Promise",
     "Ray",
     "RecordingScore",
     "Row",
@@ -57,6 +60,7 @@ __all__ = [
     "Usual",
     "about_counts",
     "about_mask",
+    "about_promise",
     "about_rule",
     "alarms_of",
     "away_from_edges",
@@ -72,7 +76,9 @@ __all__ = [
     "evaluation_table",
     "events_of",
     "healthy_of",
+    "kept_promise",
     "measure",
+    "motors_promise",
     "open_scorer",
     "operating_point",
     "pack_profile",
