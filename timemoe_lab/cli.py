@@ -546,7 +546,7 @@ def _bench_promise(options: argparse.Namespace) -> tuple:  # rows, and which num
         kept = motors_promise(draws=options.draws, seed=options.seed, progress=progress)
     names = {k.n: f"{k.n} healthy recordings: others that alarm, less 2 standard errors" for k in kept}
     bounds = [Bound(names[k.n], at_most=k.promised) for k in kept]
-    sure = {names[k.n]: k.recording.mean - 2 * k.recording.error for k in kept}
+    sure = {names[k.n]: k.at_least for k in kept}
     return [k.row for k in kept], verdicts_of(sure, bounds)
 
 # %% ../nbs/82_cli.ipynb #bench-columns-def

@@ -205,7 +205,12 @@ class Outsider:
         frame: Frame,
     ) -> np.ndarray:  # (channel, time), NaN where missing
         "What it sees of a recording."
-        return np.where(seen.valid, seen.x, np.nan)[~frame.masked[:, 0]]
+        return _known(seen, frame)
+
+
+def _known(seen: Normalised, frame: Frame) -> np.ndarray:
+    "The series (channel, time) that aren't masked, NaN where missing."
+    return np.where(seen.valid, seen.x, np.nan)[~frame.masked[:, 0]]
 
 
 @dataclass(frozen=True)
@@ -253,7 +258,7 @@ def outsider(
     frame: Frame,
 ) -> Outsider:
     "The detector of a row, taught by healthy recordings where it has to be."
-    return OUTSIDERS[row]([np.where(s.valid, s.x, np.nan)[~frame.masked[:, 0]] for s in seen])
+    return OUTSIDERS[row]([_known(s, frame) for s in seen])
 
 # %% ../../nbs/detect/55_controls.ipynb #fit-def
 def rows_of(

@@ -56,9 +56,14 @@ class Promise:
     event: Share  # of fresh recordings, with an alarm by the rule of events
 
     @property
+    def at_least(self) -> float:
+        "The share of recordings that alarm, less two standard errors."
+        return self.recording.mean - 2 * self.recording.error
+
+    @property
     def is_kept(self) -> bool:
         "Whether recordings alarm no more often than promised, within two standard errors."
-        return self.recording.mean - 2 * self.recording.error <= self.promised
+        return self.at_least <= self.promised
 
     @property
     def row(self) -> dict:
