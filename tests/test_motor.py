@@ -764,7 +764,7 @@ def test_a_parquet_campaign_holds_what_the_csv_campaign_holds(tmp_path, no_ramp)
         (tmp_path / format).mkdir()
         write_campaign(tmp_path / format, jobs, seconds=0.1, seed=3, voltages=True, format=format)
     assert sorted(p.name for p in (tmp_path / "parquet").iterdir()) == [
-        "0_0000c42.5c0.parquet", "6_0001c42.5c0.parquet", "labels.csv",
+        "0_0000c42.5c0.parquet", "6_0001c42.5c0.parquet", "labels.csv", "simulated.json",
     ]  # fmt: skip
     assert (tmp_path / "parquet" / "labels.csv").read_text() == (
         "file,class_id,fault_start,fault_end\n0_0000c42.5c0.parquet,0,,\n6_0001c42.5c0.parquet,6,200,800\n"
@@ -781,7 +781,7 @@ def test_the_same_campaign_gives_the_same_bytes(tmp_path, no_ramp):
         for copy in ("one", "two"):
             (tmp_path / format / copy).mkdir(parents=True)
             write_campaign(tmp_path / format / copy, [Job(4, 60, 0, 1)], seconds=0.05, format=format)
-        one, two = (next((tmp_path / format / copy).iterdir()).read_bytes() for copy in ("one", "two"))
+        one, two = (next((tmp_path / format / copy).glob(f"4_*.{format}")).read_bytes() for copy in ("one", "two"))
         assert one == two
 
 
@@ -797,7 +797,7 @@ def test_a_campaign_on_disk_is_a_raw_folder(tmp_path, no_ramp):
 
 def test_without_switching_there_is_no_label_file(tmp_path, no_ramp):
     write_campaign(tmp_path, [Job(1, 60, 0, 0)], seconds=0.05)
-    assert [p.name for p in tmp_path.iterdir()] == ["1_0000c60c0.csv"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1_0000c60c0.csv", "simulated.json"]
 
 
 @pytest.mark.parametrize(

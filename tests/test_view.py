@@ -34,6 +34,7 @@ from timemoe_lab.view.figures import (
     figure_timeline,
     png,
 )
+from timemoe_lab.view.page import trace
 from timemoe_lab.view.report import Case, in_words, read_recordings, windows, write_report
 
 figures_room = import_module("timemoe_lab.view.figures")
@@ -41,7 +42,7 @@ figures_room = import_module("timemoe_lab.view.figures")
 FS, N = 1000.0, 900
 HEADER = "Vertical Units,A,\nTIME,CH1,CH4"
 NASTY = "2_<b>&'모터\"$x$.csv"
-SECTIONS = ["headline", "designs", "decisions", "windows", "timeline", "channels", "histogram", "curves"]
+SECTIONS = ["headline", "timeline", "designs", "decisions", "windows", "channels", "histogram", "curves"]
 SECTIONS += ["explore", "training", "experts", "reproducibility"]
 ROWS = ("lab", "spec", "log-PSD + Mahalanobis", "random")
 VOID = {"meta", "link", "img", "br"}
@@ -263,7 +264,7 @@ class Page(HTMLParser):
             self.tables[self.caption] = self.rows
 
     def handle_data(self, data):
-        if self.open and self.open[-1] in ("td", "th", "caption"):
+        if {"td", "th", "caption"} & set(self.open):
             self.cell += data
         if self.ids:
             self.text[self.ids[-1]] = self.text.get(self.ids[-1], "") + data
@@ -302,7 +303,8 @@ def test_pictures_are_small_pngs_that_say_what_they_show(usual):
 
 def test_links_lead_to_sections(usual):
     _, page = usual
-    assert [r[1:] for r in page.references if r.startswith("#")] == SECTIONS[1:]
+    links = [r[1:] for r in page.references if r.startswith("#")]
+    assert links == ["alarm-0", *SECTIONS[1:]] and page.html.count('id="alarm-0"') == 1
 
 
 def test_names_from_outside_are_text(make):
@@ -363,8 +365,41 @@ def test_the_headline_says_the_main_numbers(make):
     rows = (changed(first, levels=("point",), recall=0.997, fpr=0.0016), *others)
     text = report(make(two_classes(), result={"rows": rows})).text["headline"]
     assert "99.7 % of the faulty samples and 0.16 % of the healthy samples" in text
+    assert "1 of 1 recordings with a fault raised an alarm; 0 of 1 healthy recordings did falsely." in text
     assert "1 of 1 with a fault raised an alarm; 0 of 1 healthy ones did" in text and "at most 25 %" in text
     assert "4 or more" in text and "largest 0.99 quantile" in text and "2 test" in text
+
+
+def test_the_first_screen_says_which_alarmed_when_where_and_how_surely(make):
+    cases = two_classes() | {"5_quiet.csv": (score(), (100, 300)), "0_false.csv": (score(seed=4) * 2, None)}
+    run = make(cases)
+    lines = ["recording,start_s,end_s,raised_s,peak,channel,part,sureness,says"]
+    lines += ["0_false.csv,0.1,0.35,0.12,5.5,CH1,memory,1.37,", "0_false.csv,0.5,0.75,0.52,5.9,CH4,,1.47,CH4 <hums>"]
+    (run / "scores/alarms.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    page = report(run)
+    heading, first, second = page.tables["Recordings that raised an alarm (2 of 4 test recordings)"]
+    assert heading == ["Score over time", "Recording", "Label", "When", "Where", "How sure"]
+    tops = {name: np.quantile(y, 0.9) / 4.5 for name, (y, _) in cases.items()}
+    assert first[1:] == [NASTY, "class 2 (HI2)", "–", "–", f"{tops[NASTY]:.3g} ×"]
+    where = ["0.5 to 0.75 s and 1 more", "CH4, CH1"]
+    assert second[1:] == ["0_false.csv", "healthy", *where, f"{tops['0_false.csv']:.3g} ×"]
+    assert "CH4 <hums>" in page.text["headline"] and "led by the part memory" in page.text["headline"]
+    classes = {row[0]: row[1:4] for row in page.tables["Found, missed and falsely alarmed, by class"][1:]}
+    assert classes == {"healthy": ["2", "1", "1"], "class 2 (HI2)": ["1", "1", "0"], "class 5 (LI2)": ["1", "0", "1"]}
+    assert "Missed: 5_quiet.csv." in page.text["headline"] and "simulated" not in page.text["headline"]
+
+
+def test_the_bars_of_a_score_are_those_of_its_stretches():
+    y = np.zeros(1000)
+    y[250:500] = 8.0
+    y[600:700] = np.nan
+    drawn = str(trace(y, threshold=4.0, alt="a", faults=[(250, 500)], width=100, height=50))
+    loud, calm = (drawn.split(f'class="{k}" d="')[1].split('"')[0].split("M")[1:] for k in ("loud", "calm"))
+    assert [float(bar.split(" ")[0]) for bar in loud] == [25.5 + i for i in range(25)]
+    assert {bar.split("V")[1] for bar in loud} == {"0.0"} and {bar.split("V")[1] for bar in calm} == {"50.0"}
+    assert len(calm) == 100 - 25 - 10 and '<rect x="25.0" y="46" width="25.0"' in drawn
+    line = 50 * (1 - math.asinh(1) / math.asinh(2))
+    assert f'y1="{line:.1f}"' in drawn
 
 
 @pytest.mark.parametrize("gap, said", [(0.1, "better than it"), (-0.1, "worse than it"), (0.001, "level with it")])

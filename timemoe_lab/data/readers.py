@@ -802,7 +802,7 @@ def _read_label(where: str, row: dict[str, str | None], number: int) -> Label:
     return Label(class_id, () if start is None else ((start, end),), split or None, number)
 
 # %% ../../nbs/data/11_readers.ipynb #files-def
-NOT_RECORDINGS = ("labels.csv", "index.csv", "recordings.csv")  # tables about recordings
+NOT_RECORDINGS = ("labels.csv", "index.csv", "recordings.csv", "simulated.json")  # about recordings
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".lvm")  # endings of text that holds numbers
 TEXTS = (".txt", ".dat", ".asc", ".prn", ".log", ".txt.gz", ".dat.gz")  # endings of text that may hold numbers
 SUFFIXES = (*TABLES, *FORMATS)

@@ -6,7 +6,7 @@
 __all__ = ['APART', 'DAY', 'ALARM_COLUMNS', 'Alarm', 'alarms_of', 'first_rule', 'look_ahead', 'loudest', 'per_day', 'at_most',
            'rate_in_words', 'time_in_words', 'calibrate_alarms', 'about_rule', 'with_events', 'event_level',
            'all_thresholds', 'rule_in_force', 'rule_of', 'Events', 'events_of', 'is_false', 'AlarmLine', 'alarm_lines',
-           'leading_series', 'save_alarms', 'alarms_in_words']
+           'leading_series', 'save_alarms', 'alarms_in_words', 'read_alarms']
 
 # %% ../../nbs/detect/53_alarms.ipynb #imports
 import csv
@@ -477,3 +477,21 @@ def alarms_in_words(
 ) -> str:
     "How many alarms in how much time."
     return f"{n} alarm{'s' if n != 1 else ''} in {time_in_words(seconds)}"
+
+# %% ../../nbs/detect/53_alarms.ipynb #read-alarms-def
+def read_alarms(
+    path: Path,  # alarms.csv
+) -> list[AlarmLine]:  # in the order of the file
+    "The alarms of a file; where the highest score stands isn't kept (NaN)."
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return [_read_line(row) for row in csv.DictReader(file)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not as `score` and `evaluate` write it ({error}); score again") from None
+
+
+def _read_line(row: dict[str, str]) -> AlarmLine:
+    "One line of alarms.csv."
+    known = {name: float(row[name]) for name in ("start_s", "end_s", "raised_s", "peak")}
+    names = {name: row[name] for name in ("recording", "channel", "part", "says")}
+    return AlarmLine(alarm=Alarm(peak_s=math.nan, **known), sureness=float(row["sureness"] or math.nan), **names)

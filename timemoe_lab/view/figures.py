@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NORMAL', 'ANOMALY', 'F_BETA', 'THRESHOLD', 'STYLE', 'WIDTH', 'DPI', 'LINES', 'PRECISION', 'RECALL', 'MAX_LAYERS',
-           'MAX_STEPS', 'sheet', 'drawable', 'class_name', 'png', 'stretches', 'extremes', 'envelope', 'thin',
-           'mean_known', 'coarse', 'evenly', 'intervals', 'shade', 'Excerpt', 'figure_windows', 'Trace',
+           'MAX_STEPS', 'sheet', 'drawable', 'class_name', 'class_in_full', 'png', 'stretches', 'extremes', 'envelope',
+           'thin', 'mean_known', 'coarse', 'evenly', 'intervals', 'shade', 'Excerpt', 'figure_windows', 'Trace',
            'figure_timeline', 'figure_channels', 'figure_histogram', 'percent', 'figure_curves', 'figure_loss',
            'figure_load', 'figure_load_over_time']
 
@@ -24,6 +24,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter
 
 # %% ../../nbs/view/70_figures.ipynb #own-imports
+from ..data.motor import FAULTS
 from ..data.recording import Recording
 from ..detect.threshold import Sweep, confusion
 
@@ -87,6 +88,14 @@ def class_name(
     if class_id is None:
         return "class unknown"
     return f"class {class_id}" if class_id else "healthy"
+
+
+def class_in_full(
+    class_id: int | None,
+) -> str:
+    "The same with the short name of a fault of the lab's own motors."
+    known = class_id is not None and 0 < class_id < len(FAULTS)
+    return f"{class_name(class_id)} ({FAULTS[class_id].name})" if known else class_name(class_id)
 
 
 def png(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ENGINE', 'PIECES', 'paragraph', 'together', 'table', 'number', 'picture', 'fold', 'box', 'alarm', 'without_script',
-           'bullets', 'definitions', 'Section', 'page']
+           'bullets', 'definitions', 'trace', 'Section', 'page', 'link', 'place']
 
 # %% ../../nbs/view/71_page.ipynb #imports
 import base64
@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -115,6 +116,35 @@ def definitions(
     "Names and what they stand for."
     return PIECES.definitions(facts)
 
+# %% ../../nbs/view/71_page.ipynb #trace-def
+def trace(
+    score: np.ndarray,  # (time,); NaN where there is none
+    *,
+    threshold: float,  # drawn as a dashed line; bars that reach it have the colour of alarms
+    alt: str,  # what it shows, for those who can't see it
+    faults: Iterable[tuple[int, int]] = (),  # [start, end) in samples, underlined
+    width: int = 150,  # px; one for each bar
+    height: int = 30,  # px
+) -> Markup:
+    "A score over time as a drawing of a line's height."
+    unit = threshold if 0 < threshold < math.inf else 1.0
+    edges = np.linspace(0, len(score), min(width, len(score)) + 1).astype(int)
+    top = np.maximum.reduceat(np.nan_to_num(score, nan=-np.inf), edges[:-1])
+    rise = np.arcsinh(np.maximum(top, 0) / unit)
+    full = max(float(rise.max()), math.asinh(2.0))
+    step = width / len(rise)
+    bars: dict[bool, list[str]] = {False: [], True: []}
+    for i in np.flatnonzero(np.isfinite(top)):
+        bars[bool(top[i] >= threshold)].append(f"M{(i + 0.5) * step:.1f} {height}V{height * (1 - rise[i] / full):.1f}")
+    place = width / max(1, len(score))
+    return PIECES.trace(
+        alt,
+        (width, height, f"{step:.2f}"),
+        [(f"{a * place:.1f}", f"{(b - a) * place:.1f}") for a, b in faults],
+        {"calm": "".join(bars[False]), "loud": "".join(bars[True])},
+        f"{height * (1 - math.asinh(threshold / unit) / full):.1f}",
+    )
+
 # %% ../../nbs/view/71_page.ipynb #page-def
 @dataclass(frozen=True)
 class Section:
@@ -123,6 +153,7 @@ class Section:
     name: str  # its id
     heading: str  # the first of a page has none
     html: Markup
+    folded: bool = False
 
 
 def page(
@@ -131,3 +162,19 @@ def page(
 ) -> str:
     "A whole HTML page."
     return ENGINE.get_template("page.html.jinja").render(title=title, sections=sections)
+
+
+def link(
+    text: str,
+    to: str,  # name of a place of this page
+) -> Markup:
+    "A word that leads to a place of the page."
+    return PIECES.link(text, to)
+
+
+def place(
+    name: str,  # that a link leads to
+    html: Markup,
+) -> Markup:
+    "HTML that a link can lead to."
+    return PIECES.place(name, html)
