@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NORMAL', 'ANOMALY', 'F_BETA', 'THRESHOLD', 'STYLE', 'WIDTH', 'DPI', 'LINES', 'PRECISION', 'RECALL', 'MAX_LAYERS',
-           'MAX_STEPS', 'sheet', 'drawable', 'class_name', 'class_in_full', 'png', 'stretches', 'extremes', 'envelope',
+           'MAX_STEPS', 'sheet', 'drawable', 'class_name', 'png', 'class_in_full', 'stretches', 'extremes', 'envelope',
            'thin', 'mean_known', 'coarse', 'evenly', 'intervals', 'shade', 'Excerpt', 'figure_windows', 'Trace',
            'figure_timeline', 'figure_channels', 'figure_histogram', 'percent', 'figure_curves', 'figure_loss',
            'figure_load', 'figure_load_over_time']
@@ -90,14 +90,6 @@ def class_name(
     return f"class {class_id}" if class_id else "healthy"
 
 
-def class_in_full(
-    class_id: int | None,
-) -> str:
-    "The same with the short name of a fault of the lab's own motors."
-    known = class_id is not None and 0 < class_id < len(FAULTS)
-    return f"{class_name(class_id)} ({FAULTS[class_id].name})" if known else class_name(class_id)
-
-
 def png(
     figure: Figure,
 ) -> bytes:
@@ -106,6 +98,14 @@ def png(
     with rc_context(STYLE):
         figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
     return file.getvalue()
+
+# %% ../../nbs/view/70_figures.ipynb #class-def
+def class_in_full(
+    class_id: int | None,
+) -> str:
+    "The same with the short name of a fault of the lab's own motors."
+    known = class_id is not None and 0 < class_id < len(FAULTS)
+    return f"{class_name(class_id)} ({FAULTS[class_id].name})" if known else class_name(class_id)
 
 # %% ../../nbs/view/70_figures.ipynb #envelope-def
 def stretches(
