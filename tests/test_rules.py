@@ -523,8 +523,13 @@ def run_command(line, folder):
     return subprocess.run(run, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=900)
 
 
-def test_readme_is_there():
+def test_readme_is_there_and_its_korean_twin_has_the_same_blocks_and_links_that_lead_somewhere():
+    korean = (ROOT / "README.ko.md").read_text(encoding="utf-8")
     assert first_word("make")
+    assert all(blocks(korean, language) == blocks(readme(), language) for language in ("bash", "python"))
+    for text in (readme(), korean):
+        links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+        assert links and not [link for link in links if not (ROOT / link).exists()]
 
 
 @pytest.mark.parametrize("line", first_word("make"))
