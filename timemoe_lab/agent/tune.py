@@ -48,6 +48,7 @@ from timemoe_lab.files import (
     format_table,
     is_locked,
     json_ready,
+    misplaced,
     read_json,
     require,
     turn,
@@ -689,7 +690,7 @@ def study_facts(
     "Everything that a report of a study draws."
     out = Path(out)
     if not (out / "study.json").is_file():
-        raise UsageError(f"{out}: not a study; make one with: timemoe-lab tune STORE --out {out} --trials N")
+        raise misplaced(out, "study")
     facts = read_json(out / "study.json")
     with reachable(shown(storage)):
         if facts["storage"] != shown(storage):

@@ -23,7 +23,7 @@ from ..config import ASSUMED_PAIRS, DataConfig
 from .phases import VIRTUAL, phase_channels, roles_of_folder
 from .prepare import Frame, Scale
 from .recording import Recording
-from ..files import InputError, UsageError, read_json
+from ..files import InputError, UsageError, misplaced, read_json
 
 # %% ../../nbs/data/16_store.ipynb #layout-def
 LAYOUT = 2  # version of the layout
@@ -204,7 +204,7 @@ def _read_header(folder: Path) -> dict:
     "The values of index.json, checked."
     path = folder / "index.json"
     if not path.is_file():
-        raise UsageError(f"{folder}: not a store; make one with: timemoe-lab prepare RAW --out {folder}")
+        raise misplaced(folder, "store")
     index = read_json(path)
     said = path.read_bytes()
     own = re.search(rb'"own_crc": "([0-9a-f]{8})"\n}\n\Z', said)

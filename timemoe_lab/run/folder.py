@@ -42,6 +42,7 @@ from timemoe_lab.files import (
     check_new,
     is_locked,
     locked,
+    misplaced,
     read_json,
     require,
     turn,
@@ -204,7 +205,7 @@ class RunFolder(RunLog):
     ):
         super().__init__(path)
         if not (self.path / "config.json").is_file():
-            raise UsageError(f"{self.path}: not a run; make one with: timemoe-lab train STORE --out {self.path}")
+            raise misplaced(self.path, "run")
         self.facts = read_json(self.path / "config.json", need=FACTS)
         self.config = config_from_dict(self.facts["config"])
 
