@@ -8,11 +8,11 @@ __all__ = ['BY_RULE', 'ASKED_FOR', 'POINT', 'BY_HAND', 'OF_A_RUN', 'Event', 'Dec
 
 # %% ../nbs/02_records.ipynb #imports
 import math
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 # %% ../nbs/02_records.ipynb #own-imports
-from .files import SCHEMA, InputError, read_json
+from .files import SCHEMA, InputError, checked, read_json
 
 # %% ../nbs/02_records.ipynb #event-def
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Event:
         line: dict,  # as `to_json` gives it
     ) -> "Event":
         "The event of a line."
+        if not isinstance(line, dict):
+            raise InputError(f"no event: {str(line)[:80]}")
         values = {name: value for name, value in line.items() if name != "schema"}
         if missing := [name for name in ("event", "step", "time") if name not in values]:
             raise InputError(f"an event without {', '.join(missing)}: {str(line)[:80]}")
@@ -47,7 +49,7 @@ class Decision:
     rule: str  # in words, "f1 < 0.95: delta *= 0.98" or "asked for: change"
     author: str  # "agent", or who asked
     name: str | None = None  # of the agent's rule; None: no rule decided this
-    inputs: dict[str, list[float]] | None = None  # what the rule saw, by signal
+    inputs: dict[str, list[float | None]] | None = None  # what the rule saw, by signal
     knob: str | None = None  # of config.SPACE; None: something else
     old: float | str | None = None  # before
     new: float | str | dict | None = None  # after; of a call its arguments
@@ -73,9 +75,7 @@ class Decision:
         columns: dict,  # as `to_json` gives them; others are passed over
     ) -> "Decision":
         "The decision of a line."
-        if missing := [name for name in ("rule", "author") if name not in columns]:
-            raise InputError(f"a decision without {', '.join(missing)}: {str(columns)[:80]}")
-        return cls(**{f.name: columns[f.name] for f in fields(cls) if f.name in columns})
+        return checked(cls, {f.name: columns[f.name] for f in fields(cls) if f.name in columns}, where="a decision")
 
 
 BY_RULE = ("name", "rule", "inputs", "knob", "old", "new", "stop", "restore", "author")  # in the order of a line
@@ -130,8 +130,7 @@ class AlarmRule:
     def __post_init__(self):
         for name in ("on", "off", "minimum_s", "hold_s", "cool_s", "blank_s", "step_s"):
             value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            if not number or (value < 0 and name.endswith("_s")):
+            if not math.isfinite(value) or (value < 0 and name.endswith("_s")):
                 raise InputError(f"alarm rule: {name}={value!r}; expected a number{', 0 s or more' * name.count('_s')}")
         if self.off > self.on:
             raise InputError(f"alarm rule: off={self.off} is above on={self.on}; an alarm would end as it begins")
@@ -156,13 +155,7 @@ class AlarmRule:
         content: dict,  # as `to_json` gives it
     ) -> "AlarmRule":
         "The rule of a file."
-        names = {f.name for f in fields(cls)}
-        wrong = [n for n in ("on", "off") if n not in content] + sorted(content.keys() - names)
-        if wrong:
-            raise InputError(
-                f"alarm rule: {', '.join(wrong)} missing or unknown; expected on, off and others of its fields"
-            )
-        return cls(**content)
+        return checked(cls, content, where="alarm rule")
 
 
 def _size(new: float, old: float) -> float:
@@ -212,13 +205,8 @@ class OperatingPoint:
         where: Path | str = "operating_point.json",  # for messages
     ) -> "OperatingPoint":
         "The operating point of a file."
-        need = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
-        if missing := [name for name in need if name not in content]:
-            raise InputError(f"{where}: no {missing[0]!r}; restore it or train again")
-        known = {f.name: content[f.name] for f in fields(cls) if f.name in content}
-        known["rows"] = {row: Thresholds(**t) for row, t in content.get("rows", {}).items()}
-        known["event"] = AlarmRule.from_json(content["event"]) if content.get("event") else None
-        return cls(**known)
+        known = {k: v for k, v in content.items() if k not in ("schema", "kind", "comparison")}
+        return checked(cls, known, where=where)
 
     @classmethod
     def read(
@@ -226,7 +214,10 @@ class OperatingPoint:
         path: Path,  # operating_point.json of a run or a checkpoint
     ) -> "OperatingPoint":
         "The operating point in a file of a run."
-        return cls.from_json(read_json(path, need=OF_A_RUN), where=path)
+        content = read_json(path, need=OF_A_RUN)
+        if content.get("comparison", ">=") != ">=":
+            raise InputError(f"{path}: comparison: {content['comparison']!r}, expected '>='; restore it or train again")
+        return cls.from_json(content, where=path)
 
 
 POINT = ("kind", "checkpoint", "profile_sha256", "mode", "comparison", "threshold", "window_threshold", "window_s")
