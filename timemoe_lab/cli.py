@@ -12,7 +12,6 @@ __all__ = ['DETECT_SETS', 'EXTRAS', 'parse_list', 'format_result', 'main', 'coun
 
 # %% ../nbs/82_cli.ipynb #imports
 import argparse
-import csv
 import json
 import os
 import platform
@@ -971,7 +970,7 @@ def _readable(raw: Path, fs: float | None, noticed: dict, skip_bad: bool) -> Ite
 
 def evaluate_command(options: argparse.Namespace) -> dict:
     "Evaluates a run on the recordings that it has not seen."
-    from timemoe_lab.detect.scorer import about_promise, open_scorer
+    from timemoe_lab.detect.scorer import about_promise, open_scorer, read_summary
     from timemoe_lab.detect.evaluate import choose_rows
     from timemoe_lab.detect.evaluation import evaluation_table
     from timemoe_lab.model.device import pick_device
@@ -980,8 +979,7 @@ def evaluate_command(options: argparse.Namespace) -> dict:
     skipped = {} if options.skip_bad else None
     rows = choose_rows(options.rows, scorer)
     result = _evaluate(scorer, options.raw, options.fs, skipped=skipped, rows=rows, moved=options.store)
-    with open(scorer.run.path / "scores" / "recordings.csv", newline="", encoding="utf-8") as file:
-        notes = {row["file"]: row["notes"] for row in csv.DictReader(file) if row["notes"]}
+    notes = {row["file"]: row["notes"] for row in read_summary(scorer.run.path / "scores") if row["notes"]}
     table = "\n".join([evaluation_table(result), *about_promise(scorer.point)])
     return result.to_json() | {"notes": notes, "skipped": skipped or {}, "table": table}
 

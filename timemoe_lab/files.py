@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SCHEMA', 'MOST_JSON', 'FULL', 'InputError', 'UsageError', 'require', 'atomic_path', 'sync_path', 'check_new',
            'write_json', 'pack_json', 'json_ready', 'read_json', 'seal_of', 'sealed', 'sign', 'checked', 'turn',
-           'is_locked', 'locked', 'lock_holder', 'format_table', 'Bar']
+           'is_locked', 'locked', 'lock_holder', 'format_table', 'to_cell', 'from_cell', 'Bar']
 
 # %% ../nbs/00_files.ipynb #imports
 import errno
@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -298,6 +299,7 @@ def locked(
     path: Path,  # lock file; its folder is what is locked
     *,
     patience_s: float = 20,  # s; for workers whose process is dead
+    doing: str = "trains into it",  # what its holder does
 ) -> Iterator[None]:
     "Keeps other processes out while the block runs; the lock of a dead process is taken over."
     began = time.monotonic()
@@ -315,16 +317,25 @@ def locked(
                 return
         holder = lock_holder(path)
         if time.monotonic() - began > (0.5 if holder and _is_alive(holder) else patience_s):
-            raise UsageError(_busy(path, holder))
+            raise UsageError(_busy(path, holder, doing))
         time.sleep(0.1)
 
 # %% ../nbs/00_files.ipynb #holder-def
+@dataclass(frozen=True)
+class _Holder:
+    "Who holds a lock."
+
+    pid: int
+    host: str
+    since: str
+
+
 def lock_holder(
     path: Path,  # lock file
 ) -> dict | None:  # "pid", "host", "since"; None while that is being written
     "What the lock file says of its holder."
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return vars(checked(_Holder, from_json(path.read_bytes())))
     except (FileNotFoundError, ValueError):
         return None
 
@@ -337,10 +348,10 @@ def _is_alive(holder: dict) -> bool:
         return isinstance(error, PermissionError)
 
 
-def _busy(path: Path, holder: dict | None) -> str:
+def _busy(path: Path, holder: dict | None, doing: str) -> str:
     "The line for whoever comes second."
     who = "process {pid} on {host}, since {since}".format_map(holder) if holder else "another process"
-    return f"{path.parent}: {who}, trains into it; wait for its end or stop it"
+    return f"{path.parent}: {who}, {doing}; wait for its end or stop it"
 
 # %% ../nbs/00_files.ipynb #table-def
 def format_table(
@@ -356,6 +367,20 @@ def format_table(
     lines = [list(columns)] + [[cell(row, how) for how in columns.values()] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines)]
     return "\n".join(" | ".join(c.rjust(w) for c, w in zip(line, widths)) for line in lines)
+
+# %% ../nbs/00_files.ipynb #csv-def
+def to_cell(
+    text: str,  # from outside, such as a recording's name
+) -> str:
+    "The text as a CSV may hold it: no spreadsheet takes it for a formula."
+    return f"'{text}" if re.match(r"'*[=+@\t\r-]", text) else text
+
+
+def from_cell(
+    text: str,  # as `to_cell` gives it
+) -> str:
+    "The text of a cell."
+    return text[1:] if re.match(r"'+[=+@\t\r-]", text) else text
 
 # %% ../nbs/00_files.ipynb #progress-def
 class Bar:

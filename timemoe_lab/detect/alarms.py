@@ -24,7 +24,7 @@ from ..config import Config
 from .reading import pooling
 from .score import Scores
 from .threshold import conformal_threshold, thresholds_of
-from ..files import InputError
+from ..files import InputError, to_cell
 from ..records import AlarmRule, OperatingPoint, Thresholds
 
 # %% ../../nbs/detect/53_alarms.ipynb #alarm-def
@@ -467,8 +467,9 @@ def save_alarms(
         a = line.alarm
         times = [f"{t:.6f}".rstrip("0").rstrip(".") for t in (a.start_s, a.end_s, a.raised_s)]
         sure = "" if math.isnan(line.sureness) else f"{line.sureness:.3g}"
-        table.writerow([line.recording, *times, f"{a.peak:.6g}", line.channel, line.part, sure, line.says])
-    (folder / "alarms.csv").write_text(text.getvalue(), encoding="utf-8")
+        names = [to_cell(text) for text in (line.recording, line.channel, line.says)]
+        table.writerow([names[0], *times, f"{a.peak:.6g}", names[1], line.part, sure, names[2]])
+    (folder / "alarms.csv").write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
 
 
 def alarms_in_words(
