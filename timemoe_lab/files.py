@@ -21,7 +21,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -213,6 +213,8 @@ def sealed(
 def sign(
     path: Path | str,  # JSON file of the lab that was changed by hand
     author: str,  # who answers for it
+    *,
+    check: Callable[[dict], dict] = dict,  # what is written; raises `InputError` for values that can't be
 ) -> dict:  # "author", "time" (s since 1970)
     "Seals a file as it is now, and notes in it who did."
     require(bool(author.strip()), "--author: empty; expected a name")
@@ -220,10 +222,10 @@ def sign(
     if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
         raise InputError(f'{path}: expected "schema": {SCHEMA}; the file is of another version of the lab')
     values.pop("seal", None)
+    before = values.pop("signed", None)
     line = {"author": author.strip(), "time": round(time.time(), 3)}
-    before = values.get("signed")
-    values["signed"] = [*(before if isinstance(before, list) else []), line]
-    write_json(path, sealed(values))
+    signed = [*(before if isinstance(before, list) else []), line]
+    write_json(path, sealed(check(values) | {"signed": signed}))
     return line
 
 # %% ../nbs/00_files.ipynb #checked-def
