@@ -2116,6 +2116,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'timemoe_lab.files.lock_holder': ('files.html#lock_holder', 'timemoe_lab/files.py'),
                                    'timemoe_lab.files.locked': ('files.html#locked', 'timemoe_lab/files.py'),
                                    'timemoe_lab.files.pack_json': ('files.html#pack_json', 'timemoe_lab/files.py'),
+                                   'timemoe_lab.files.parse_json': ('files.html#parse_json', 'timemoe_lab/files.py'),
                                    'timemoe_lab.files.read_json': ('files.html#read_json', 'timemoe_lab/files.py'),
                                    'timemoe_lab.files.require': ('files.html#require', 'timemoe_lab/files.py'),
                                    'timemoe_lab.files.seal_of': ('files.html#seal_of', 'timemoe_lab/files.py'),

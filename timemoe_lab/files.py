@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SCHEMA', 'MOST_JSON', 'FULL', 'InputError', 'UsageError', 'require', 'atomic_path', 'sync_path', 'check_new',
-           'write_json', 'pack_json', 'json_ready', 'read_json', 'seal_of', 'sealed', 'sign', 'checked', 'turn',
-           'is_locked', 'locked', 'lock_holder', 'format_table', 'to_cell', 'from_cell', 'Bar']
+           'write_json', 'pack_json', 'json_ready', 'read_json', 'parse_json', 'seal_of', 'sealed', 'sign', 'checked',
+           'turn', 'is_locked', 'locked', 'lock_holder', 'format_table', 'to_cell', 'from_cell', 'Bar']
 
 # %% ../nbs/00_files.ipynb #imports
 import errno
@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import IO
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
 from tqdm import tqdm
 
 # %% ../nbs/00_files.ipynb #errors-def
@@ -146,7 +145,7 @@ def pack_json(
 ) -> bytes:
     "`values` with the schema's version, as a file holds them."
     text = json.dumps({"schema": SCHEMA, **json_ready(values)}, indent=1, allow_nan=False, ensure_ascii=False)
-    return f"{text}\n".encode()
+    return f"{text}\n".encode(errors="backslashreplace")  # bytes of a name that are no text, as JSON spells them
 
 
 def json_ready(value):
@@ -183,15 +182,36 @@ def read_json(
 
 
 def _parsed(path: Path) -> object:
-    "What a JSON file says: of bounded size and depth, in UTF-8, without NaN."
+    "What a JSON file says."
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected one that the lab wrote")
     if path.stat().st_size > MOST_JSON:
         raise InputError(f"{path}: {path.stat().st_size} bytes; expected at most {MOST_JSON}")
     try:
-        return from_json(path.read_bytes(), allow_inf_nan=False)
+        return parse_json(path.read_bytes())
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error}); restore the file or make it again") from None
+
+
+def parse_json(
+    said: bytes,
+) -> object:
+    "The value of a JSON text; a `ValueError` for what is no UTF-8, deeper than 100 or holds NaN."
+
+    def refuse(word: str):
+        raise ValueError(f"{word} is no number")
+
+    try:
+        value = json.loads(said.decode(), parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("too deep") from None
+    level = [part for part in [value] if isinstance(part, (dict, list))]
+    for _ in range(100):
+        level = [v for part in level for v in (part.values() if isinstance(part, dict) else part)]
+        level = [part for part in level if isinstance(part, (dict, list))]
+        if not level:
+            return value
+    raise ValueError("too deep")
 
 # %% ../nbs/00_files.ipynb #seal-def
 def seal_of(
@@ -237,7 +257,8 @@ def checked(
 ) -> object:  # of that kind
     "The record that values describe; one of another type, without a name or with one too many is told with its place."
     try:
-        return _schema(kind).validate_json(json.dumps([values]))[0]
+        text = json.dumps([values], ensure_ascii=False)
+        return _schema(kind).validate_json(text.encode(errors="replace"))[0]
     except ValidationError as error:
         raise InputError(_told(error, where)) from None
 
@@ -337,7 +358,7 @@ def lock_holder(
 ) -> dict | None:  # "pid", "host", "since"; None while that is being written
     "What the lock file says of its holder."
     try:
-        return vars(checked(_Holder, from_json(path.read_bytes())))
+        return vars(checked(_Holder, parse_json(path.read_bytes())))
     except (FileNotFoundError, ValueError):
         return None
 

@@ -30,7 +30,6 @@ from typing import Annotated
 
 import numpy as np
 from pydantic import Field
-from pydantic_core import from_json
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -49,6 +48,7 @@ from timemoe_lab.files import (
     checked,
     is_locked,
     locked,
+    parse_json,
     read_json,
     require,
     sealed,
@@ -149,7 +149,7 @@ def events_in(
     lines = said.split(b"\n")[:-1]
     for line in lines:
         try:
-            events.append(Event.from_json(from_json(line, allow_inf_nan=False)))
+            events.append(Event.from_json(parse_json(line)))
         except ValueError:  # bytes that are no text, no JSON or no event
             continue
     return events, len(lines) - len(events)
