@@ -50,6 +50,7 @@ from timemoe_lab.files import (
     checked,
     format_table,
     json_ready,
+    plain,
     read_json,
     sign,
 )
@@ -203,7 +204,7 @@ def main(
 
 def _tell(message: str, status: int) -> int:
     "Prints one line on stderr."
-    print("timemoe-lab: " + " ".join(message.split()), file=sys.stderr)
+    print("timemoe-lab: " + plain(message), file=sys.stderr)
     return status
 
 # %% ../nbs/82_cli.ipynb #simulate-def

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SCHEMA', 'MOST_JSON', 'FULL', 'InputError', 'UsageError', 'require', 'atomic_path', 'sync_path', 'check_new',
            'write_json', 'pack_json', 'json_ready', 'read_json', 'parse_json', 'seal_of', 'sealed', 'sign', 'checked',
-           'turn', 'is_locked', 'locked', 'lock_holder', 'format_table', 'to_cell', 'from_cell', 'Bar']
+           'turn', 'is_locked', 'locked', 'lock_holder', 'format_table', 'to_cell', 'from_cell', 'plain', 'Bar']
 
 # %% ../nbs/00_files.ipynb #imports
 import errno
@@ -404,6 +404,16 @@ def from_cell(
 ) -> str:
     "The text of a cell."
     return text[1:] if re.match(r"'+[=+@\t\r-]", text) else text
+
+# %% ../nbs/00_files.ipynb #plain-def
+def plain(
+    text: str,  # from outside
+    most: int = 10_000,  # characters that are shown
+) -> str:
+    "The text on one line, with everything that a terminal or a reader might obey spelt out."
+    line = " ".join(text.split())
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    return shown if len(shown) <= most else f"{shown[:most]}…"
 
 # %% ../nbs/00_files.ipynb #progress-def
 class Bar:

@@ -21,7 +21,7 @@ import numpy as np
 # %% ../../nbs/agent/62_state.ipynb #own-imports
 from ..config import SPACE, AgentConfig, knobs
 from ..detect.scorer import about_mask
-from ..files import InputError, UsageError, format_table, read_json, require
+from ..files import InputError, UsageError, format_table, plain, read_json, require
 from ..model.moe import DEAD_SHARE
 from ..records import Decision, Event
 from ..run.folder import RunFolder, RunLog, beat_rank, remarks
@@ -127,7 +127,7 @@ def decision_lines(
             seen = "; ".join(f"{k} {', '.join(f'{v:.4g}' for v in vs)}" for k, vs in (d.inputs or {}).items())
             why = f" ({seen})" if seen else ""
             change = f"{d.knob or ''} {_short(d.old)} -> {_short(d.new)}"
-            found.append(f"step {event.step}: {d.rule}{why}: {change} ({d.author})")
+            found.append(plain(f"step {event.step}: {d.rule}{why}: {change} ({d.author})"))
     earlier = [f"{len(found) - most} earlier decisions are in events.jsonl"] if len(found) > most else []
     return earlier + found[-most:]
 
@@ -141,7 +141,7 @@ def decision_line(
     new = _short(decision.new)
     change = f": {decision.knob or ''} {old} -> {new}" if old != new else ""
     outcome = "" if decision.applied else f", {decision.outcome}"
-    return " ".join(f"step {step}: {decision.rule}{change}{outcome} ({decision.author})".split())
+    return plain(f"step {step}: {decision.rule}{change}{outcome} ({decision.author})")
 
 
 def _short(value):

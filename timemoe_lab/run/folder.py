@@ -49,6 +49,7 @@ from timemoe_lab.files import (
     is_locked,
     locked,
     parse_json,
+    plain,
     read_json,
     require,
     sealed,
@@ -583,7 +584,9 @@ def remarks(
     most: int = 20,  # lines
 ) -> list[str]:  # "step 200: …"
     "What a run has warned of, skipped or changed by itself."
-    found = [f"step {e.step}: {e.values['what']}" for e in run.events("warning", "skip", "batch", "beat_failed")]
+    found = [
+        f"step {e.step}: {plain(str(e.values['what']))}" for e in run.events("warning", "skip", "batch", "beat_failed")
+    ]
     if run.unread:
         found.append(f"lines of events.jsonl that can't be read, left out: {run.unread}")
     more = len(found) - most
