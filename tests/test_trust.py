@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from timemoe_lab.agent.policy import read_policy
+from timemoe_lab.agent.prompt import prompt
 from timemoe_lab.agent.state import state_of
 from timemoe_lab.cli import main
 from timemoe_lab.config import config_from_dict, tiny

@@ -126,6 +126,7 @@ def check_new(
 ) -> Path:
     "The folder as a path; one that holds something is refused, so that nothing is lost or mixed."
     out = Path(out)
+    _sweep(out)
     if out.exists() and (not out.is_dir() or {p.name for p in out.iterdir()} - set(besides)):
         raise UsageError(f"--out {out}: exists and isn't empty; choose another folder or remove it")
     return out
