@@ -200,7 +200,7 @@ def prepare_all(home, killer):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", nargs="*", choices=list(WORDS), help="commands (default: all)")
+    parser.add_argument("what", nargs="*", default=list(WORDS), help=f"of {', '.join(WORDS)} (default: all)")
     parser.add_argument("--count", type=int, default=50, help="kills of each (default: 50)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

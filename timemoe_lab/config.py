@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 # %% ../nbs/01_config.ipynb #own-imports
-from .files import checked, require
+from .files import InputError, UsageError, checked, require
 
 # %% ../nbs/01_config.ipynb #data-def
 ASSUMED_PAIRS = 2  # pole pairs of a motor of which nobody has told, and whose lines don't tell either
@@ -508,4 +508,7 @@ def config_from_dict(
     where: Path | str = "",  # file, for messages
 ) -> Config:  # of that kind
     "The configuration that `values` describe."
-    return checked(kind, values, where=where)
+    try:
+        return checked(kind, values, where=where)
+    except InputError as error:
+        raise error if where else UsageError(str(error)) from None  # of no file: whoever calls is at fault

@@ -206,12 +206,12 @@ def parse_json(
         value = json.loads(said.decode(), parse_constant=refuse)
     except RecursionError:
         raise ValueError("too deep") from None
-    level = [part for part in [value] if isinstance(part, (dict, list))]
-    for _ in range(100):
-        level = [v for part in level for v in (part.values() if isinstance(part, dict) else part)]
+    level = [value]
+    for _ in range(101):
         level = [part for part in level if isinstance(part, (dict, list))]
         if not level:
             return value
+        level = [v for part in level for v in (part.values() if isinstance(part, dict) else part)]
     raise ValueError("too deep")
 
 # %% ../nbs/00_files.ipynb #seal-def

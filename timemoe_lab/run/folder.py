@@ -60,7 +60,7 @@ from timemoe_lab.files import (
 from ..model.timemoe import TimeMoE
 from ..records import Event
 
-# %% ../../nbs/run/30_folder.ipynb #requests-def
+# %% ../../nbs/run/30_folder.ipynb #request-def
 ASKED = ("change", "pause", "go_on", "checkpoint", "stop")  # what a training can be asked for
 
 
@@ -82,7 +82,7 @@ class Request:
         alone = bool(self.values) == (self.action == "change")
         require(alone, f"{self.action}: expected values with a change, and with it alone")
 
-
+# %% ../../nbs/run/30_folder.ipynb #requests-def
 class RunRequests:
     "What a training is asked for by others."
 
@@ -141,7 +141,7 @@ class RunRequests:
             except InputError as error:
                 yield path, str(error)
 
-# %% ../../nbs/run/30_folder.ipynb #log-def
+# %% ../../nbs/run/30_folder.ipynb #events-in-def
 def events_in(
     said: bytes,  # lines of events.jsonl; what follows the last whole one is left
 ) -> tuple[list[Event], int]:  # and how many lines are no events
@@ -155,7 +155,7 @@ def events_in(
             continue
     return events, len(lines) - len(events)
 
-
+# %% ../../nbs/run/30_folder.ipynb #log-def
 class RunLog(RunRequests):
     "The events of a run."
 
@@ -228,7 +228,7 @@ EVALUATING = ".evaluating"  # lock of whoever makes it
 def publish_evaluation(
     path: Path,  # run folder, whose lock EVALUATING is held
 ) -> None:
-    "Puts scores and numbers of one evaluation in the place of those before; a second call goes on where one was killed."
+    "Puts what an evaluation made in its place; a second call goes on where one was killed."
     fresh = path / EVALUATED
     if (fresh / "scores").is_dir():
         shutil.rmtree(path / "scores", ignore_errors=True)
