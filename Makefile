@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS)
 TORCH := torch==2.13.0
 
-.PHONY: demo test test-slow nbdev_test export lab clean
+.PHONY: demo test test-slow chaos nbdev_test export lab clean
 
 demo: .venv/lab.stamp
 	@echo "demo: running the main job"
@@ -20,6 +20,11 @@ test-slow: .venv/dev.stamp
 	@echo "test-slow: what make test leaves out and needs no GPU"
 	OMP_NUM_THREADS=1 $(BIN)/nbdev-test nbs --flags slow --n-workers 2
 	$(BIN)/python -m pytest -m "slow and not cuda"
+
+CHAOS ?=
+chaos: .venv/dev.stamp
+	@echo "chaos: kills commands, $(or $(COUNT),50) times each; make chaos COUNT=5 CHAOS='score train'"
+	OMP_NUM_THREADS=1 $(BIN)/python tests/chaos.py --count $(or $(COUNT),50) $(CHAOS)
 
 nbdev_test: .venv/dev.stamp
 	@echo "nbdev_test: running every notebook"

@@ -75,7 +75,7 @@ def test_each_step_names_the_next_and_the_chain_can_be_followed(tmp_path, capsys
     [
         (["train", "raw", "--out", "r"], "raw: a folder with files, not a store; make one of them with: timemoe"),
         (["report", "store"], "store: a store, not a run; train one on it with: timemoe-lab train store --out RUN"),
-        (["verify", "run"], "run: a run, not a store; make one with: timemoe-lab prepare RAW --out run"),
+        (["train", "run", "--out", "r"], "run: a run, not a store; make one with: timemoe-lab prepare RAW --out run"),
         (["resume", "nowhere"], "nowhere: no such folder, so not a run; make one with: timemoe-lab train STORE"),
     ],
     ids=str,

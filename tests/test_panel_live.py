@@ -209,12 +209,13 @@ def test_requests_that_wait_are_shown(run):
     panel.close()
 
 
-def test_a_broken_log_is_named_and_what_was_known_stays(run):
+def test_a_broken_line_of_the_log_is_left_out_and_counted(run):
     panel = LivePanel(run)
     step = panel.now["step"]
     whole = (run.path / "events.jsonl").read_bytes()
     (run.path / "events.jsonl").write_bytes(whole + b"{half\n")
-    assert "events.jsonl" in panel.look()["problem"] and panel.now["step"] == step
+    assert "problem" not in panel.look() and panel.now["step"] == step
+    assert "events.jsonl that can't be read, left out: 1" in beat_table(RunFolder(run.path))
     (run.path / "events.jsonl").write_bytes(whole)
     assert "problem" not in panel.look()
     panel.close()

@@ -27,7 +27,7 @@ POINT = {  # as a heartbeat wrote it before there was a class for it
     "scores_sha256": "cd" * 32,
     "rows": {
         "lab": {"point": 0.96, "window": 0.9, "recording": 0.8},
-        "L1": {"point": 2.0, "window": 1.0, "recording": 1},
+        "L1": {"point": 2.0, "window": 1.0, "recording": 1.0},
     },
     "validation": None,
 }
@@ -37,7 +37,7 @@ def test_an_operating_point_has_the_bytes_that_it_had():
     point = OperatingPoint.from_json(POINT)
     text = json.dumps(POINT, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     assert pack_json(point.to_json()) == text.encode()
-    assert point.rows["L1"] == Thresholds(2.0, 1.0, 1) and point.author is None
+    assert point.rows["L1"] == Thresholds(2.0, 1.0, 1.0) and point.author is None
 
 
 def test_a_point_set_by_hand_keeps_who_set_it_and_what_was_before():

@@ -5,14 +5,13 @@ for what a user can mend."""
 
 # %% auto #0
 __all__ = ['NEXT', 'DETECT_SETS', 'EXTRAS', 'TASKS', 'parse_list', 'format_result', 'main', 'counted', 'simulate_command',
-           'prepare_command', 'inspect_command', 'verify_command', 'prepare', 'bench_command', 'train_command',
-           'convert_command', 'resume_command', 'agent_command', 'operator_command', 'watch_command', 'tune_command',
-           'reproduce_command', 'score_command', 'evaluate_command', 'report_command', 'write_report', 'demo_command',
-           'doctor_command', 'plan_command', 'make_parser']
+           'prepare_command', 'inspect_command', 'verify_command', 'sign_command', 'prepare', 'bench_command',
+           'train_command', 'convert_command', 'resume_command', 'agent_command', 'operator_command', 'watch_command',
+           'tune_command', 'reproduce_command', 'score_command', 'evaluate_command', 'report_command', 'write_report',
+           'demo_command', 'doctor_command', 'plan_command', 'make_parser']
 
 # %% ../nbs/82_cli.ipynb #imports
 import argparse
-import csv
 import difflib
 import json
 import os
@@ -25,6 +24,7 @@ import sys
 import tempfile
 import textwrap
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -45,7 +45,19 @@ from .data.readers import labelled, left_out, list_files, name_of, read_folder
 from .data.recording import Kind, Recording
 from .data.series import SeriesFolder
 from .data.store import SPLIT_CODES, Store, verify_store
-from .files import Bar, InputError, UsageError, atomic_path, check_new, format_table, json_ready, read_json
+from timemoe_lab.files import (
+    Bar,
+    InputError,
+    UsageError,
+    atomic_path,
+    check_new,
+    checked,
+    format_table,
+    json_ready,
+    plain,
+    read_json,
+    sign,
+)
 from .records import OperatingPoint
 
 if TYPE_CHECKING:
@@ -204,7 +216,7 @@ def main(
 
 def _tell(message: str, status: int) -> int:
     "Prints one line on stderr."
-    print("timemoe-lab: " + " ".join(message.split()), file=sys.stderr)
+    print("timemoe-lab: " + plain(message), file=sys.stderr)
     return status
 
 # %% ../nbs/82_cli.ipynb #next-def
@@ -386,14 +398,49 @@ def inspect_command(options: argparse.Namespace) -> dict:
     facts["sheet"] = f"{sheet} is obeyed" if is_there else f"{sheet} written: edit what is wrong, prepare obeys it"
     return facts | {"exit": int(all(f.problem for f in seen))}
 
-
+# %% ../nbs/82_cli.ipynb #verify-def
 def verify_command(options: argparse.Namespace) -> dict:
-    "Checks every byte of a store against its checksums."
+    "Checks every byte of a store, or the files of a run, against their checksums."
     with counted("verify", None) as progress:
-        problems = [str(p) for p in verify_store(options.store, progress=progress)]
+        if (options.store / "config.json").is_file():
+            from timemoe_lab.run.checkpoint import verify_run
+            from timemoe_lab.run.folder import RunFolder
+
+            problems = verify_run(RunFolder(options.store), progress=progress)
+            where, told = "run", "every file that has a checksum is as it was written"
+        else:
+            problems = [str(p) for p in verify_store(options.store, progress=progress)]
+            where, told = "store", "every byte is as it was written"
     if problems:
-        return {"store": str(options.store), "problems": problems, "exit": 1}
-    return {"store": str(options.store), "problems": [], "told": "every byte is as it was written"}
+        return {where: str(options.store), "problems": problems, "exit": 1}
+    return {where: str(options.store), "problems": [], "told": told}
+
+
+def sign_command(options: argparse.Namespace) -> dict:
+    "Signs a file of a run that was changed by hand: it is checked, and says from then on who changed it and when."
+
+    def check(values: dict) -> dict:
+        if values.get("kind") == "timemoe_lab operating point":
+            return _by_hand(values, options.author, options.file)
+        if values.get("kind") == "timemoe_lab run":
+            from timemoe_lab.run.folder import Facts
+
+            checked(Facts, values, where=options.file)
+        return values
+
+    line = sign(options.file, options.author, check=check)
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line["time"]))
+    return {"signed": str(options.file), "author": line["author"], "time": at}
+
+
+def _by_hand(values: dict, author: str, file: Path) -> dict:
+    "An operating point that a person has changed, with its author."
+    point = OperatingPoint.from_json(values, where=file)
+    row = point.rows.get(point.mode or "")
+    if row is not None and row.point != point.threshold:
+        other = f"rows.{point.mode}.point is {row.point:g}"
+        raise InputError(f"{file}: threshold {point.threshold:g}, but {other}; change both, then sign")
+    return replace(point, author=author.strip()).to_json()
 
 # %% ../nbs/82_cli.ipynb #prepare-def
 def prepare(
@@ -743,10 +790,7 @@ _RECIPE += ("checkpoint_every", "keep", "optimizer", "deterministic")  # options
 
 def _read_config(path: Path) -> Config:
     "The configuration in a file: one that `tune` found, or a run's config.json."
-    try:
-        return config_from_dict(read_json(path, need=("config",))["config"])
-    except UsageError as error:
-        raise InputError(f"{path}: {error}") from None
+    return config_from_dict(read_json(path, need=("config",))["config"], where=path)
 
 # %% ../nbs/82_cli.ipynb #resume-def
 def resume_command(options: argparse.Namespace) -> dict:
@@ -1019,7 +1063,7 @@ def _readable(raw: Path, fs: float | None, noticed: dict, skip_bad: bool) -> Ite
 
 def evaluate_command(options: argparse.Namespace) -> dict:
     "Evaluates a run on the recordings that it has not seen."
-    from timemoe_lab.detect.scorer import about_promise, open_scorer
+    from timemoe_lab.detect.scorer import about_promise, open_scorer, read_summary
     from timemoe_lab.detect.evaluate import choose_rows
     from timemoe_lab.detect.evaluation import evaluation_table
     from timemoe_lab.model.device import pick_device
@@ -1028,8 +1072,7 @@ def evaluate_command(options: argparse.Namespace) -> dict:
     skipped = {} if options.skip_bad else None
     rows = choose_rows(options.rows, scorer)
     result = _evaluate(scorer, options.raw, options.fs, skipped=skipped, rows=rows, moved=options.store)
-    with open(scorer.run.path / "scores" / "recordings.csv", newline="", encoding="utf-8") as file:
-        notes = {row["file"]: row["notes"] for row in csv.DictReader(file) if row["notes"]}
+    notes = {row["file"]: row["notes"] for row in read_summary(scorer.run.path / "scores") if row["notes"]}
     table = "\n".join([evaluation_table(result), *about_promise(scorer.point)])
     return result.to_json() | {"notes": notes, "skipped": skipped or {}, "table": table}
 
@@ -1268,6 +1311,7 @@ TASKS = {  # by task: commands with an example each
     },
     "Trust, and what it takes": {
         "verify": "verify store",
+        "sign": "sign run/operating_point.json --author 'A. Name'",
         "reproduce": "reproduce run --out twin",
         "bench": "bench detect itsc --data itsc",
         "plan": "plan --preset ultra --gpu-gb 24",
@@ -1361,7 +1405,10 @@ def _add_makers(add: Callable[..., argparse.ArgumentParser]) -> None:
     command.add_argument("path", type=Path, metavar="FILE|FOLDER", help="a recording, or a folder with recordings")
     _add_prepare(add("prepare", prepare_command, "seed", "preset", "mask", "fs", "skip-bad", "pole-pairs"))
     command = add("verify", verify_command)
-    command.add_argument("store", type=Path, metavar="STORE", help="store that prepare made")
+    command.add_argument("store", type=Path, metavar="STORE|RUN", help="store that prepare made, or a run")
+    command = add("sign", sign_command)
+    command.add_argument("file", type=Path, metavar="FILE", help="operating_point.json, or another file with a seal")
+    command.add_argument("--author", required=True, metavar="NAME", help="who answers for the change")
     _add_training(add)
     _add_agents(add)
 

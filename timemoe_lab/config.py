@@ -9,10 +9,11 @@ __all__ = ['ASSUMED_PAIRS', 'SCOPES', 'PARTS', 'SPACE', 'SIGNALS', 'WHEN', 'ACTI
 
 # %% ../nbs/01_config.ipynb #imports
 import math
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 # %% ../nbs/01_config.ipynb #own-imports
-from .files import UsageError, require
+from .files import InputError, UsageError, checked, require
 
 # %% ../nbs/01_config.ipynb #data-def
 ASSUMED_PAIRS = 2  # pole pairs of a motor of which nobody has told, and whose lines don't tell either
@@ -335,7 +336,7 @@ class AgentConfig:
     f1_goal: float = 0.950  # below it the Huber delta decays (SPEC 21-23)
     delta_decay: float = 0.98  # factor of one decay
     delta_floor: float = 0.1  # the decay stops here
-    policy: tuple[Rule, ...] = field(default=(), metadata={"of": Rule})  # instead of the rules below; (): these
+    policy: tuple[Rule, ...] = ()  # instead of the rules below; (): these
 
     def __post_init__(self):
         require(self.every_h > 0, f"every_h={self.every_h}: expected more than 0 hours")
@@ -501,27 +502,13 @@ def head_weights(
 
 # %% ../nbs/01_config.ipynb #from-dict-def
 def config_from_dict(
-    values: dict,  # nested, as `Config.to_dict` returns it; missing names keep their defaults
+    values: object,  # nested dictionaries, as `Config.to_dict` returns them; missing names keep their defaults
     kind: type = Config,  # the dataclass to build
-) -> Config:
+    *,
+    where: Path | str = "",  # file, for messages
+) -> Config:  # of that kind
     "The configuration that `values` describe."
-    known = {f.name: f for f in fields(kind)}
-    unknown = sorted(set(values) - set(known))
-    require(not unknown, f"{kind.__name__}: unknown name {', '.join(unknown)}; expected among {', '.join(known)}")
-    parts = {f.name: f.default_factory for f in known.values() if is_dataclass(f.default_factory)}
-    several = {f.name: f.metadata["of"] for f in known.values() if "of" in f.metadata}
-
-    def built(name: str, value):
-        if name in several:
-            return tuple(config_from_dict(v, several[name]) for v in value)
-        return config_from_dict(value, parts[name]) if name in parts else _frozen(value)
-
     try:
-        return kind(**{k: built(k, v) for k, v in values.items()})
-    except TypeError as error:
-        raise UsageError(f"{kind.__name__}: {str(error).split('() ')[-1]}") from None
-
-
-def _frozen(value):
-    "Lists as tuples, which is what frozen dataclasses hold."
-    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+        return checked(kind, values, where=where)
+    except InputError as error:
+        raise error if where else UsageError(str(error)) from None  # of no file: whoever calls is at fault

@@ -28,7 +28,7 @@ from ..data.store import Store
 from ..detect.score import Scores, pack_profile, score_recording
 from ..detect.scorer import SEEN, Calibration, calibrate, operating_point, sample_threshold
 from ..detect.threshold import Points, best_f_beta, cost_threshold, measure, pool_points
-from ..files import InputError, atomic_path, pack_json
+from ..files import InputError, atomic_path, pack_json, sealed
 from ..model.moe import DEAD_SHARE
 from ..model.timemoe import TimeMoE
 from ..records import Beat, Decision, Event, Thresholds
@@ -155,7 +155,7 @@ def beat(
     point = operating_point(look.calibration, run, look.points, checkpoint=f"step-{step:06d}", profile=profile)
     files = {
         "profile.safetensors": profile,
-        "operating_point.json": pack_json(point.to_json()),
+        "operating_point.json": pack_json(sealed(point.to_json())),
         "beat.npz": pack_beat(found),
     }
     return Beat(columns, decisions_at(run, step, columns, like), files)

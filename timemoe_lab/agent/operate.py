@@ -18,7 +18,7 @@ from .heartbeat import read_beat
 from .state import TrialRun, device_of, inside, present, state_of, trials_of
 from ..config import SPACE, Config, adjust, check_knob
 from ..detect.threshold import best_f_beta, cost_threshold, measure, pool_points
-from ..files import UsageError, atomic_path, json_ready, locked, read_json, require, write_json
+from ..files import UsageError, atomic_path, json_ready, locked, read_json, require, sealed, write_json
 from ..run.folder import RunFolder, code_hash, git_revision, step_of, versions
 from ..train.loop import detach_training
 
@@ -184,4 +184,4 @@ def _write_trial(run: RunFolder, path: Path, config: Config) -> None:
         made.mkdir()
         if (run.path / "init.safetensors").is_file():
             shutil.copyfile(inside(run, "init.safetensors"), made / "init.safetensors")
-        write_json(made / "config.json", facts)
+        write_json(made / "config.json", sealed(facts))

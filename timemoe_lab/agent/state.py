@@ -21,7 +21,7 @@ import numpy as np
 # %% ../../nbs/agent/62_state.ipynb #own-imports
 from ..config import SPACE, AgentConfig, knobs
 from ..detect.scorer import about_mask
-from ..files import InputError, UsageError, format_table, read_json, require
+from ..files import InputError, UsageError, format_table, plain, read_json, require
 from ..model.moe import DEAD_SHARE
 from ..records import Decision, Event
 from ..run.folder import RunFolder, RunLog, beat_rank, remarks
@@ -127,7 +127,7 @@ def decision_lines(
             seen = "; ".join(f"{k} {', '.join(f'{v:.4g}' for v in vs)}" for k, vs in (d.inputs or {}).items())
             why = f" ({seen})" if seen else ""
             change = f"{d.knob or ''} {_short(d.old)} -> {_short(d.new)}"
-            found.append(f"step {event.step}: {d.rule}{why}: {change} ({d.author})")
+            found.append(plain(f"step {event.step}: {d.rule}{why}: {change} ({d.author})"))
     earlier = [f"{len(found) - most} earlier decisions are in events.jsonl"] if len(found) > most else []
     return earlier + found[-most:]
 
@@ -141,7 +141,7 @@ def decision_line(
     new = _short(decision.new)
     change = f": {decision.knob or ''} {old} -> {new}" if old != new else ""
     outcome = "" if decision.applied else f", {decision.outcome}"
-    return " ".join(f"step {step}: {decision.rule}{change}{outcome} ({decision.author})".split())
+    return plain(f"step {step}: {decision.rule}{change}{outcome} ({decision.author})")
 
 
 def _short(value):
@@ -295,7 +295,7 @@ def state_of(
         speed=present(last, "tokens_per_s", "memory_mb", "waiting"),
         last_beat=_columns(beats[-1].to_json()) if beats else None,
         next_beat=_next_beat(run.config.agent, step) if live else "none: nothing trains",
-        pending=[r for r in _pending(run) if r["id"] not in answered],
+        pending=[r for r in run.requests() if r["id"] not in answered],
         decisions=[decision_line(e.step, Decision.from_json(e.values)) for e in decided],
         warnings=remarks(run, most=10**6)[-5:],
         trials=trials_of(run),
@@ -322,16 +322,6 @@ def _next_beat(agent: AgentConfig, step: int) -> str:
     "When the next beat is due, in words."
     by_step = f"after step {(step // agent.every_steps + 1) * agent.every_steps}, " if agent.every_steps else ""
     return f"{by_step}or {agent.every_h:g} h after the last"
-
-
-def _pending(run: RunFolder) -> list[dict]:
-    "What was asked and has no answer yet; one that is answered while it is read is left out."
-    for _ in range(5):
-        try:
-            return run.requests()
-        except InputError:
-            continue  # it was taken away between the list of names and the look into the file
-    return run.requests()
 
 
 def _left(steps: Sequence[Event], n: int) -> float | None:

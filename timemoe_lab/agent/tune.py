@@ -52,6 +52,7 @@ from timemoe_lab.files import (
     read_json,
     require,
     turn,
+    sealed,
     write_json,
 )
 from ..model.device import is_out_of_memory
@@ -380,7 +381,7 @@ def _open(out: Path, asked: dict, url: str | None) -> tuple[optuna.Study, dict]:
     standing = knobs(config_from_dict(known["config"]))
     study.enqueue_trial({k: standing[k] for k in known["space"]}, skip_if_exists=True)  # the default comes first
     if not begun:
-        write_json(path, known)
+        write_json(path, sealed(known))
     return study, known
 
 # %% ../../nbs/agent/65_tune.ipynb #study-def

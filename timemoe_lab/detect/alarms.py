@@ -24,7 +24,7 @@ from ..config import Config
 from .reading import pooling
 from .score import Scores
 from .threshold import conformal_threshold, thresholds_of
-from ..files import InputError
+from ..files import InputError, from_cell, to_cell
 from ..records import AlarmRule, OperatingPoint, Thresholds
 
 # %% ../../nbs/detect/53_alarms.ipynb #alarm-def
@@ -467,8 +467,9 @@ def save_alarms(
         a = line.alarm
         times = [f"{t:.6f}".rstrip("0").rstrip(".") for t in (a.start_s, a.end_s, a.raised_s)]
         sure = "" if math.isnan(line.sureness) else f"{line.sureness:.3g}"
-        table.writerow([line.recording, *times, f"{a.peak:.6g}", line.channel, line.part, sure, line.says])
-    (folder / "alarms.csv").write_text(text.getvalue(), encoding="utf-8")
+        names = [to_cell(text) for text in (line.recording, line.channel, line.says)]
+        table.writerow([names[0], *times, f"{a.peak:.6g}", names[1], line.part, sure, names[2]])
+    (folder / "alarms.csv").write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
 
 
 def alarms_in_words(
@@ -493,5 +494,5 @@ def read_alarms(
 def _read_line(row: dict[str, str]) -> AlarmLine:
     "One line of alarms.csv."
     known = {name: float(row[name]) for name in ("start_s", "end_s", "raised_s", "peak")}
-    names = {name: row[name] for name in ("recording", "channel", "part", "says")}
+    names = {name: from_cell(row[name]) for name in ("recording", "channel", "part", "says")}
     return AlarmLine(alarm=Alarm(peak_s=math.nan, **known), sureness=float(row["sureness"] or math.nan), **names)

@@ -72,10 +72,10 @@ from timemoe_lab.detect.scorer import (
     save_summary,
     told_alarms,
 )
-from ..files import InputError, UsageError, atomic_path, write_json
+from ..files import InputError, UsageError, atomic_path, locked, sealed, write_json
 from ..model.moe import DEAD_SHARE
 from ..records import AlarmRule, Thresholds
-from ..run.folder import RunFolder, find_store
+from ..run.folder import EVALUATED, EVALUATING, RunFolder, find_store, publish_evaluation
 
 # %% ../../nbs/detect/58_evaluate.ipynb #threshold-imports
 from timemoe_lab.detect.threshold import (
@@ -743,32 +743,47 @@ def evaluate(
     progress: Callable[[str], None] = lambda name: None,  # told of each recording
 ) -> Evaluation:
     "Scores the test recordings, writes scores/ and evaluation.json, and returns what it measured."
-    run, mode = scorer.run, scorer.point.mode
+    run = scorer.run
     store = find_store(run) if store is None else store
     detectors = open_detectors(scorer, store, rows=rows)
-    fresh = run.path / "scores.new"
-    shutil.rmtree(fresh, ignore_errors=True)  # of an evaluation that was killed
+    shutil.rmtree(run.path / "scores.new", ignore_errors=True)  # of an earlier version of the lab
+    with locked(run.path / EVALUATING, doing="evaluates it"):
+        with atomic_path(run.path / EVALUATED) as made:
+            (made / "scores").mkdir(parents=True)
+            unseen = unseen_recordings(run, recordings, where=where)
+            tested = _tested(detectors, unseen, made / "scores", where=where, progress=progress)
+            result = summarise(detectors, tested, _validation(scorer, store), raw=str(Path(where).resolve()))
+            write_json(made / "evaluation.json", sealed(result.to_json()))
+        publish_evaluation(run.path)
+    return result
+
+
+def _tested(
+    detectors: Detectors,
+    recordings: Iterable[Recording],  # that the run hasn't seen
+    made: Path,  # folder of the scores
+    *,
+    where: Path | str,
+    progress: Callable[[str], None],
+) -> list[Outcome]:
+    "Scores recordings into a folder, and what an evaluation needs of them."
+    scorer = detectors.scorer
+    mode = scorer.point.mode
     tested = []
-    with atomic_path(fresh) as made:
-        made.mkdir()
-        for recording in unseen_recordings(run, recordings, where=where):
-            found = detectors.score(recording, where=where)
-            save_scores(made, recording, found[mode])
-            outcome = outcome_of(recording, found, detectors=detectors)
-            if all(t.faulty != outcome.faulty for t in tested):  # one healthy recording and one with a fault will do
-                outcome = replace(outcome, moved=moved_by_label(scorer, recording, found, where=where))
-            tested.append(outcome)
-            progress(recording.name)
-        save_facts(made, scorer, [t.scored for t in tested])
-        save_summary(made, [t.scored for t in tested], scorer.point.recording_threshold)
-        save_alarms(made, [line for t in tested for line in t.scored.alarms])
+    for recording in recordings:
+        found = detectors.score(recording, where=where)
+        save_scores(made, recording, found[mode])
+        outcome = outcome_of(recording, found, detectors=detectors)
+        if all(t.faulty != outcome.faulty for t in tested):  # one healthy recording and one with a fault will do
+            outcome = replace(outcome, moved=moved_by_label(scorer, recording, found, where=where))
+        tested.append(outcome)
+        progress(recording.name)
     if not any(t.evaluated.any() for t in tested):
         raise InputError("nothing to evaluate: every sample of the test recordings lies next to a fault's edge")
-    shutil.rmtree(run.path / "scores", ignore_errors=True)
-    fresh.rename(run.path / "scores")
-    result = summarise(detectors, tested, _validation(scorer, store), raw=str(Path(where).resolve()))
-    write_json(run.path / "evaluation.json", result.to_json())
-    return result
+    save_facts(made, scorer, [t.scored for t in tested])
+    save_summary(made, [t.scored for t in tested], scorer.point.recording_threshold)
+    save_alarms(made, [line for t in tested for line in t.scored.alarms])
+    return tested
 
 
 def _validation(scorer: Scorer, store: Store | None) -> list[Outcome]:

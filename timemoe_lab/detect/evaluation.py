@@ -14,7 +14,7 @@ from pathlib import Path
 from ..data.prepare import Counts, own_beginnings
 from .alarms import per_day, rate_in_words, time_in_words
 from .scorer import about_counts, about_mask, about_votes
-from ..files import InputError, format_table, read_json
+from ..files import InputError, checked, format_table, read_json
 
 # %% ../../nbs/detect/57_evaluation.ipynb #row-record
 Measures = dict[str, float | int | None]  # by metric, as `measure` gives them; None where a number is undefined
@@ -28,16 +28,6 @@ class Intervals:
     point: dict[str, Interval]  # of samples, by metric
     recording: dict[str, Interval]  # the same of recordings
     false_alarms_per_hour: Interval  # exact, of a Poisson rate
-
-    @classmethod
-    def from_json(
-        cls,
-        content: dict,  # as vars gives it; pairs may be lists
-    ) -> "Intervals":
-        "The intervals of a row of evaluation.json."
-        pair = lambda ends: None if ends is None else tuple(ends)
-        levels = {level: {k: pair(v) for k, v in content[level].items()} for level in ("point", "recording")}
-        return cls(**levels, false_alarms_per_hour=pair(content["false_alarms_per_hour"]))
 
 
 @dataclass(frozen=True)
@@ -55,15 +45,12 @@ class Group:
         whole = {"recall": self.recording_recall, "fpr": self.recording_fpr}
         return {"recall": self.recall, "fpr": self.fpr, "n_recordings": self.n_recordings, "recording": whole}
 
-    @classmethod
-    def from_json(
-        cls,
-        content: dict,  # as `to_json` gives it
-    ) -> "Group":
-        "A group of evaluation.json."
-        whole = content["recording"]
-        known = {name: content[name] for name in ("recall", "fpr", "n_recordings")}
-        return cls(**known, recording_recall=whole["recall"], recording_fpr=whole["fpr"])
+
+def _of_group(content: dict) -> dict:
+    "A group's fields, from what evaluation.json has."
+    whole = content["recording"]
+    known = {name: content[name] for name in ("recall", "fpr", "n_recordings")}
+    return known | {"recording_recall": whole["recall"], "recording_fpr": whole["fpr"]}
 
 # %% ../../nbs/detect/57_evaluation.ipynb #row-record-def
 @dataclass(frozen=True)
@@ -91,23 +78,12 @@ class Row:
             "by_condition": {k: g.to_json() for k, g in self.by_condition.items()},
         }
 
-    @classmethod
-    def from_json(
-        cls,
-        content: dict,  # as `to_json` gives it
-    ) -> "Row":
-        "A row of evaluation.json."
-        recording = dict(content["recording"])
-        return cls(
-            name=content["name"],
-            point=content["point"],
-            window=content["window"],
-            roc_auc_by_class=recording.pop("roc_auc_by_class"),
-            recording=recording,
-            intervals=Intervals.from_json(content["intervals"]),
-            recall_by_class={k: Group.from_json(g) for k, g in content["recall_by_class"].items()},
-            by_condition={k: Group.from_json(g) for k, g in content["by_condition"].items()},
-        )
+
+def _of_row(content: dict) -> dict:
+    "A row's fields, from what evaluation.json has."
+    recording = dict(content["recording"])
+    groups = {k: {g: _of_group(v) for g, v in content[k].items()} for k in ("recall_by_class", "by_condition")}
+    return content | {"roc_auc_by_class": recording.pop("roc_auc_by_class"), "recording": recording} | groups
 
 # %% ../../nbs/detect/57_evaluation.ipynb #evaluation-record
 @dataclass(frozen=True)
@@ -127,14 +103,11 @@ class MeasuredPoint:
         "The point as evaluation.json has it."
         return {"name": self.name, "split": self.split} | self.measures
 
-    @classmethod
-    def from_json(
-        cls,
-        content: dict,  # as `to_json` gives it
-    ) -> "MeasuredPoint":
-        "A point of evaluation.json."
-        measures = dict(content)
-        return cls(measures.pop("name"), measures.pop("split"), measures)
+
+def _of_point(content: dict) -> dict:
+    "A point's fields, from what evaluation.json has."
+    own = {name: content[name] for name in ("name", "split")}
+    return own | {"measures": {k: v for k, v in content.items() if k not in own}}
 
 
 @dataclass(frozen=True)
@@ -207,18 +180,20 @@ class Evaluation:
     def from_json(
         cls,
         content: dict,  # of evaluation.json
+        *,
+        where: Path | str = "evaluation.json",  # for messages
     ) -> "Evaluation":
         "The evaluation of a file."
         derived = ("kind", "n_unscored", "recall_by_class")
         known = {k: content[k] for k in EVALUATION if k in content and k not in derived}
-        known["counts"] = Counts(**content.get("counts", {}))  # a file of before they were counted has none
-        known |= {k: tuple(content[k]) for k in ("mask", "series", "left_out")}
-        known["rows"] = tuple(map(Row.from_json, content["rows"]))
-        for name in ("operating_points", "recording_points"):
-            known[name] = tuple(map(MeasuredPoint.from_json, content[name]))
-        known["verdicts"] = tuple(Verdict(**v | {"interval": tuple(v["interval"])}) for v in content["verdicts"])
-        known["checks"] = tuple(Check(**check) for check in content["checks"])
-        return cls(**known)
+        known.setdefault("counts", {})  # a file of before they were counted has none
+        try:
+            known["rows"] = list(map(_of_row, content["rows"]))
+            known |= {name: list(map(_of_point, content[name])) for name in ("operating_points", "recording_points")}
+            return checked(cls, known, where=where)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            told = str(error).removeprefix(f"{where}: ")
+            raise InputError(f"{where}: of another version of the lab, or damaged ({told}); evaluate again") from None
 
     @classmethod
     def read(
@@ -227,10 +202,7 @@ class Evaluation:
     ) -> "Evaluation":
         "The evaluation in a file of a run."
         content = read_json(path, need=tuple(k for k in EVALUATION if k not in ("kind", "counts", "votes")))
-        try:
-            return cls.from_json(content)
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{path}: of another version of the lab, or damaged ({error}); evaluate again") from None
+        return cls.from_json(content, where=path)
 
 # %% ../../nbs/detect/57_evaluation.ipynb #evaluation-keys
 EVALUATION = ("kind", "checkpoint", "preset", "mode", "mask", "series", "counts", "splits", "n_samples", "n_ignored")

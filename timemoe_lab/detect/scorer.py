@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['SEEN', 'BASES', 'LEAST_EVIDENCE', 'SAID', 'Calibration', 'calibrate', 'decide', 'condition_of', 'joined_blocks',
-           'sample_threshold', 'operating_point', 'Scorer', 'open_scorer', 'RecordingScore', 'save_scores',
-           'save_summary', 'save_facts', 'score_recordings', 'leading_part', 'told_alarms', 'about_mask',
-           'about_counts', 'about_votes', 'about_promise']
+           'sample_threshold', 'operating_point', 'Scorer', 'open_scorer', 'RecordingScore', 'score_file',
+           'save_scores', 'save_summary', 'read_summary', 'save_facts', 'score_recordings', 'leading_part',
+           'told_alarms', 'about_mask', 'about_counts', 'about_votes', 'about_promise']
 
 # %% ../../nbs/detect/56_scorer.ipynb #imports
 import csv
 import hashlib
 import io
 import math
+import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -66,7 +68,7 @@ from timemoe_lab.detect.threshold import (
     measure,
     statistic,
 )
-from ..files import InputError, UsageError, atomic_path, check_new, write_json
+from ..files import InputError, UsageError, atomic_path, check_new, from_cell, to_cell, write_json
 from ..model.device import cpu_threads
 from ..model.timemoe import TimeMoE
 from ..records import AlarmRule, OperatingPoint, Thresholds
@@ -407,15 +409,32 @@ class RecordingScore:
             seconds=recording.n_samples / recording.fs,
         )
 
+# %% ../../nbs/detect/56_scorer.ipynb #score-file-def
+def score_file(
+    name: str,  # of a recording, whatever it holds
+) -> str:  # such as "0_c2264c30c100.npz"
+    "The name of the file of a recording's scores: never a path, and another one for every name without its ending."
+    stem = _ODD.sub(lambda found: "".join(f"%{b:02X}" for b in os.fsencode(found[0])), stem_of(name))
+    if len(os.fsencode(stem)) > 200:
+        stem = f"{os.fsencode(stem)[:100].decode(errors='ignore')}-{hashlib.sha256(os.fsencode(stem)).hexdigest()}"
+    return f"{stem}.npz"
+
+
+# what leads elsewhere or hides, what no terminal should get, and what would be read as an escape
+_ODD = re.compile(r"^\.|[/\\\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|%(?=[0-9A-F]{2})")
+
 
 def save_scores(
     folder: Path,  # that exists
     recording: Recording,
     scores: Scores,
 ) -> None:
-    "Writes one recording's scores as <recording>.npz, without the ending of its file name."
+    "Writes one recording's scores, see `score_file`; a second recording of one name is an `InputError`."
     arrays = {name: getattr(scores, name).astype(np.float32) for name in ("score", "channel_score", "l1", "l2")}
-    with open(folder / f"{stem_of(recording.name)}.npz", "wb") as file:
+    path = folder / score_file(recording.name)
+    if path.exists():
+        raise InputError(f"{recording.name!r}: two recordings have this name but for its ending; rename or remove one")
+    with open(path, "wb") as file:
         np.savez_compressed(file, **arrays, series=np.array(scores.series))
 
 
@@ -428,8 +447,18 @@ def save_summary(
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["file", "recording_score", "alarm", "notes"])
-    table.writerows([r.name, f"{r.score:.6g}", int(r.score >= threshold), "; ".join(r.notes)] for r in found)
-    (folder / "recordings.csv").write_text(text.getvalue(), encoding="utf-8")
+    for r in found:
+        notes = to_cell("; ".join(r.notes))
+        table.writerow([to_cell(r.name), f"{r.score:.6g}", int(r.score >= threshold), notes])
+    (folder / "recordings.csv").write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
+
+
+def read_summary(
+    folder: Path,  # with recordings.csv
+) -> list[dict[str, str]]:  # file, recording_score, alarm, notes
+    "The lines of recordings.csv."
+    with open(folder / "recordings.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return [row | {k: from_cell(row[k]) for k in ("file", "notes") if row.get(k)} for row in csv.DictReader(file)]
 
 
 def save_facts(
@@ -462,13 +491,13 @@ def score_recordings(
             try:
                 recording = scorer.conform(recording, where=where)
                 rows = scorer.rows(recording, where=where)
+                scores = rows[scorer.point.mode]
+                save_scores(made, recording, scores)
             except InputError as error:
                 if skipped is None:
                     raise
                 skipped[recording.name] = str(error)
                 continue
-            scores = rows[scorer.point.mode]
-            save_scores(made, recording, scores)
             notes = scorer.notes(recording, where=where)
             alarms = told_alarms(scorer, recording, rows)
             found.append(RecordingScore.of(recording, scores, notes=notes, alarms=alarms))

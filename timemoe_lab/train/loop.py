@@ -468,6 +468,8 @@ def _listen(training: Training, progress: Progress, stop: threading.Event) -> No
     began = training.clock.now()
     paused = False
     while True:
+        for why in run.set_aside():
+            training.log("warning", progress.step, {"what": f"warning: {why}"})
         for request in run.requests():
             action = request["action"]
             if action == "change":

@@ -8,7 +8,6 @@ __all__ = ['MOST_STEPS', 'MOST_ROWS', 'CURVES', 'NEAR', 'PATIENCE_S', 'Tail', 't
 
 # %% ../../nbs/view/76_live.ipynb #imports
 import asyncio
-import json
 import math
 import os
 import threading
@@ -24,7 +23,7 @@ from traitlets import Dict, Int
 from ..agent.state import routing_of, state_of, table_columns, table_rows
 from ..files import InputError, format_table
 from ..records import Event
-from ..run.folder import RunFolder
+from ..run.folder import RunFolder, events_in
 from .figures import extremes
 from .panel import NOTHING, Panel, bundle, pack, style
 from .threshold import resume_command
@@ -45,6 +44,7 @@ class Tail(RunFolder):
         self._file = file
         self._at = 0  # bytes that were read
         self._known = []
+        self.unread = 0
 
     def events(
         self,
@@ -62,10 +62,9 @@ class Tail(RunFolder):
             file.seek(self._at)
             fresh = file.read()
         whole = fresh[: fresh.rfind(b"\n") + 1]
-        try:
-            self._known += [Event.from_json(json.loads(line)) for line in whole.splitlines()]
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}: a line is not JSON ({error}); mend or remove it") from None
+        events, unread = events_in(whole)
+        self._known += events
+        self.unread += unread
         self._at += len(whole)
         return [e for e in self._known if not kinds or e.event in kinds]
 

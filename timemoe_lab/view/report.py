@@ -9,7 +9,6 @@ __all__ = ['SHOWN', 'CLASSES_IN_WORDS', 'LEVEL', 'SECTIONS', 'Case', 'read_recor
            'training', 'experts', 'repeat', 'flat', 'explore', 'draw_beat', 'write_report']
 
 # %% ../../nbs/view/77_report.ipynb #imports
-import csv
 import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,11 +27,11 @@ from ..config import literal
 from ..data.motor import FAULTS, is_simulated
 from ..data.prepare import Frame, as_series
 from ..data.readers import find_recordings
-from ..data.recording import Recording, conform, stem_of
+from ..data.recording import Recording, conform
 from ..detect.alarms import AlarmLine, about_rule, read_alarms
 from ..detect.controls import BASELINE
 from ..detect.evaluation import Evaluation, events_in_words
-from ..detect.scorer import about_counts, about_mask, about_votes
+from ..detect.scorer import about_counts, about_mask, about_votes, read_summary, score_file
 from ..detect.threshold import Points, pool_points, sweep
 from ..files import InputError, atomic_path
 from ..model.moe import DEAD_SHARE
@@ -117,7 +116,7 @@ def read_scores(
     name: str,  # file name of a recording
 ) -> dict[str, np.ndarray]:  # score (time,), channel_score, l1, l2 (series, time), series (series,) names
     "What `evaluate` wrote of a recording."
-    path = run.path / "scores" / f"{stem_of(name)}.npz"
+    path = run.path / "scores" / score_file(name)
     if not path.is_file():
         raise InputError(
             f"{path}: no such file; evaluate again with: timemoe-lab evaluate {shlex.quote(str(run.path))} RAW"
@@ -238,8 +237,8 @@ def _read_decisions(run: RunFolder) -> dict[str, tuple[float, bool]]:
     path = run.path / "scores" / "recordings.csv"
     if not path.is_file():
         raise InputError(f"{path}: no such file; evaluate again with: {evaluate_command(run)}")
-    with open(path, newline="", encoding="utf-8") as file:
-        return {row["file"]: (float(row["recording_score"]), row["alarm"] == "1") for row in csv.DictReader(file)}
+    rows = read_summary(path.parent)
+    return {row["file"]: (float(row["recording_score"]), row["alarm"] == "1") for row in rows}
 
 # %% ../../nbs/view/77_report.ipynb #headline-def-report
 def headline(
@@ -498,8 +497,7 @@ def _noted(m: Material) -> Markup:
     "What was noted of the samples of test recordings, folded; nothing when nothing was."
     if m.result is None:
         return Markup()
-    with open(m.run.path / "scores" / "recordings.csv", newline="", encoding="utf-8") as file:
-        rows = [[row["file"], row["notes"]] for row in csv.DictReader(file) if row.get("notes")]
+    rows = [[row["file"], row["notes"]] for row in read_summary(m.run.path / "scores") if row.get("notes")]
     if not rows:
         return Markup()
     inner = table("Notes on test recordings", ["Recording", "Notes"], rows)

@@ -18,10 +18,10 @@ from traitlets import Float
 # %% ../../nbs/view/73_threshold.ipynb #own-imports
 from ..agent.heartbeat import Scored, read_beat
 from ..data.readers import find_recordings
-from ..data.recording import stem_of
 from ..detect.evaluation import Evaluation
+from ..detect.scorer import score_file
 from ..detect.threshold import Confusion, Points, away_from_edges, best_f_beta, confusion, pool_points
-from ..files import InputError, read_json, write_json
+from ..files import InputError, read_json, sealed, write_json
 from ..records import OperatingPoint
 from ..run.folder import RunFolder, frame_of, step_of
 from .panel import Panel, bundle, pack, style
@@ -32,7 +32,7 @@ def read_scores(
     name: str,  # of a recording
 ) -> dict[str, np.ndarray]:  # score (time,), channel_score, l1, l2 (series, time), series (series,) names
     "What `evaluate` wrote of a recording."
-    path = run.path / "scores" / f"{stem_of(name)}.npz"
+    path = run.path / "scores" / score_file(name)
     if not path.is_file():
         raise InputError(f"{path}: no such file; evaluate again with: {evaluate_command(run)}")
     with np.load(path) as arrays:
@@ -308,7 +308,7 @@ def export_point(
     points = panel.points
     counts = confusion(points.score, points.label, threshold)
     new = point_by_hand(old, threshold, split=panel.facts["split"], counts=counts, beta=beta)
-    write_json(path, new.to_json())
+    write_json(path, sealed(new.to_json()))
     if panel.run:
         step = step_of(Path(old.checkpoint))
         values = {"rule": f"threshold {BY_HAND}", "old": old.threshold, "new": threshold, "author": "panel"}
