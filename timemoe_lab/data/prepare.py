@@ -118,7 +118,8 @@ class Scale:
         "What deviations from the mean are divided by."
         mean = np.array(self.mean)[:, None]
         std = np.array(self.std)[:, None]
-        return np.where(std > 0, std + EPS, np.where(mean == 0, 1.0, np.abs(mean)))
+        some = np.minimum(EPS, 1e-3 * std)  # no more where the unit is large: 1e-6 of a tesla is no rounding
+        return np.where(std > 0, std + some, np.where(mean == 0, 1.0, np.abs(mean)))
 
     def apply(
         self,

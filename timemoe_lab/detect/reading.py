@@ -375,7 +375,8 @@ def sequence_part(
     plus = mean(s * back)
     minus = mean(np.conj(s) * back).conj()
     zero = mean(known.mean(axis=0) * back)
-    power = np.abs(plus) ** 2 + TINY
+    square = np.abs(s) ** 2
+    power = np.abs(plus) ** 2 + TINY * min(1.0, float(square.mean())) + 1e-300  # in whatever unit
     negative_share = minus * plus / power
     zero_share = 2 * zero * plus.conj() / power
     value = np.stack([negative_share.real, negative_share.imag, zero_share.real, zero_share.imag])
