@@ -19,7 +19,7 @@ import numpy as np
 
 # %% ../../nbs/data/13_signature.ipynb #own-imports
 from .phases import full_roles, park, phase_channels, three_of
-from .quality import step_of
+from .quality import runs_of, step_of
 from .recording import Recording
 from ..config import ASSUMED_PAIRS
 from ..files import InputError
@@ -91,11 +91,26 @@ def _known(signal: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
         return signal.astype(np.float64), np.ones(-(-signal.shape[1] // factor), bool)
     at = np.arange(signal.shape[1])
     filled = np.zeros(signal.shape)
+    lost = np.zeros(signal.shape[1], bool)
     for row, known in enumerate(good):
         if known.any():
             filled[row] = np.interp(at, at[known], signal[row, known])
-    lost = np.pad(~good.all(axis=0), (0, -signal.shape[1] % factor)).reshape(-1, factor).mean(axis=1)
-    return filled, np.convolve(lost, np.ones(2 * _REACH + 1), "same") < 0.5
+            _through_singles(filled[row], known)
+        start, end = runs_of(~known)
+        long = end - start > max(1, factor // 2 - 1)  # a shorter gap is no gap at the low rate
+        edge = np.zeros(len(lost) + 1, np.int64)
+        edge[start[long]] = 1
+        edge[end[long]] -= 1
+        lost |= edge.cumsum()[:-1] > 0
+    share = np.pad(lost, (0, -len(lost) % factor)).reshape(-1, factor).mean(axis=1)
+    return filled, np.convolve(share, np.ones(2 * _REACH + 1), "same") < 0.5
+
+
+def _through_singles(x: np.ndarray, known: np.ndarray) -> None:
+    "Puts single missing samples of a series (time,) on the cubic through the two known ones at either side."
+    around = known[:-4] & known[1:-3] & ~known[2:-2] & known[3:-1] & known[4:]
+    i = np.flatnonzero(around) + 2
+    x[i] = (4 * (x[i - 1] + x[i + 1]) - x[i - 2] - x[i + 2]) / 6
 
 
 def _weight(known: np.ndarray) -> np.ndarray:
@@ -532,6 +547,8 @@ def unfit(
     sight = look(bare)
     if sight is None:
         known_s = np.isfinite(current).all(axis=0).sum() / recording.fs
+        if known_s >= SHORTEST_S:
+            return f"gaps all over its currents, expected at least {SHORTEST_S:g} s without one for a signature"
         return f"{known_s:.3g} s of known currents, expected at least {SHORTEST_S:g} s for a signature"
     if supply_line(sight) is not None:
         return ""
