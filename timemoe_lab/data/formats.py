@@ -29,7 +29,7 @@ import pyarrow.parquet
 # %% ../../nbs/data/07_formats.ipynb #formats-imports-lab
 from .bounds import apart, check_rate, check_size, check_unpacked
 from .cells import OVER_RANGE, SECONDS, Numerals, known_unit, name_and_unit, plain, time_unit
-from ..files import InputError
+from ..files import InputError, printable
 
 # %% ../../nbs/data/07_formats.ipynb #columns-def
 INTERVALS = ("anomaly", "is_anomaly", "label")  # columns of 0 and 1 that say where a fault is; never a channel
@@ -253,7 +253,7 @@ def _read_numpy(path: Path) -> list[tuple[str, Columns]]:
 # %% ../../nbs/data/07_formats.ipynb #parquet-def
 def _read_parquet(path: Path) -> list[tuple[str, Columns]]:
     "The recording in a Parquet file."
-    file = pa.parquet.ParquetFile(path)
+    file = pa.parquet.ParquetFile(path if printable(str(path)) == str(path) else open(path, "rb"))
     schema = file.schema_arrow
     check_size(path, file.metadata.num_rows, channels=len(schema))
     check_unpacked(path, 8 * file.metadata.num_rows * len(schema))

@@ -55,10 +55,12 @@ from timemoe_lab.data.recording import (
     apply_label,
     common_kind,
     conform,
+    hidden_name,
     parse_name,
+    show_name,
     stem_of,
 )
-from ..files import InputError, UsageError
+from ..files import InputError, UsageError, printable
 
 # %% ../../nbs/data/11_readers.ipynb #parse-def
 _WHOLE = 1 << 26  # bytes; larger files are parsed in pieces, to save memory
@@ -153,11 +155,17 @@ def _channels(layout: Layout) -> list[int]:
     return [i for i in range(len(layout.columns)) if i not in left]
 
 # %% ../../nbs/data/11_readers.ipynb #stream-def
+def _openable(path: Path, file: IO[bytes]) -> str | IO[bytes]:
+    "What pyarrow opens: a name, which is faster, or the open file where its name is no UTF-8."
+    return file if printable(str(path)) != str(path) else str(path)
+
+
 @contextmanager
 def _stream(path: Path, layout: Layout) -> Iterator[IO[bytes] | pa.NativeFile]:
     "The bytes of a file; runs of blanks between fields become one."
     if layout.delimiter != " ":
-        with pa.input_stream(str(path), compression="detect") as stream:
+        packed = "gzip" if path.suffix.lower() == ".gz" else None
+        with open(path, "rb") as file, pa.input_stream(_openable(path, file), compression=packed) as stream:
             yield stream
         return
     with open_text(path) as file:
@@ -200,8 +208,9 @@ def _count_lines(path: Path) -> int:
     part = b""
     with open_text(path) as file:
         for part in iter(lambda: file.read(LINE), b""):
-            feeds = part.count(b"\n")
-            returns = 0 if feeds else part.count(b"\r")
+            signs = np.frombuffer(part, np.uint8)
+            feeds = np.count_nonzero(signs == 10)  # several times as fast as `count` where there are many
+            returns = 0 if feeds else np.count_nonzero(signs == 13)
             if not feeds and not returns and len(part) == LINE:
                 raise InputError(
                     f"{path}: a line of more than {LINE >> 20} MB; this is no table of numbers; {_ask(path)}"
@@ -634,11 +643,11 @@ def read_file(
         raise InputError(f"{path}: no such file; check the name, or see what is there: timemoe-lab inspect FOLDER")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty (0 bytes); record or copy it again")
-    name = name or path.name
+    name = name or show_name(path.name)
     made = []
     with _fitting(path):
         for inner, held in columns or read_columns(path, told=told, threads=threads):
-            label = name if inner == path.name else inner
+            label = name if inner == path.name else show_name(inner)
             made += _recordings(path, label, held, fs=fs, resample=resample)
     return [piece for recording in made for piece in _cut_ucr(recording)]
 
@@ -915,7 +924,7 @@ def name_of(
     parts = path.relative_to(folder).parts if path.is_relative_to(folder) else (path.name,)
     group = partners(path)
     last = path.name if len(group) == 1 else f"{_CHANNEL_FILE.fullmatch(stem_of(path.name))[1]}{path.suffix}"
-    return "_".join((*parts[:-1], last))
+    return show_name("_".join((*parts[:-1], last)))
 
 # %% ../../nbs/data/11_readers.ipynb #walk-def
 def _walk(folder: Path) -> list[Path]:
@@ -1099,8 +1108,8 @@ def find_recordings(
     labels = read_labels(raw)
     sheet = read_sheet(raw)
     read_one = lambda path, head: labelled(path, labels, fs=fs, healthy_head=head, folder=raw, sheet=sheet)
-    for name in sorted(name for name in left if (raw / name).is_file()):
-        for recording in read_one(raw / name, None):
+    for path in sorted(filter(Path.is_file, {raw / way(n) for n in left for way in (str, hidden_name)})):
+        for recording in read_one(path, None):
             if recording.name in left:
                 left.remove(recording.name)
                 yield recording

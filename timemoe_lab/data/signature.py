@@ -245,24 +245,29 @@ def _spectrum(sight: Sight, series: np.ndarray, size: int) -> np.ndarray:
     return np.abs(np.fft.fft(sight.weight * np.interp(even, sight.time_s, series), size)) ** 2
 
 
-def _look_for_slip(
-    sight: Sight, supply_hz: float, pole_pairs: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[tuple]]:
-    "Slips (slip,), their evidence in nepers, which of them a motor can have; series and lines."
+def _rotor_series(sight: Sight, supply_hz: float) -> list[tuple]:
+    "The series that the shaft's lines stand in, their power spectra, and which lines."
     size = 1 << (4 * len(sight.weight) - 1).bit_length()
-    step_hz = sight.fs / size
-    shaft = supply_hz / pole_pairs  # Hz at slip 0
-    slip = np.arange(-_AROUND, _AROUND, step_hz / shaft)
-    possible = (slip >= 0) & (slip * supply_hz <= _MOST_SLIP_HZ)
     series = [(sight.without(sight.current, supply_hz), _ROTOR)]
     if sight.flux is not None:
         series.append((sight.without(sight.flux, supply_hz), _COIL))
+    return [(x, _spectrum(sight, x, size), lines) for x, lines in series]
+
+
+def _look_for_slip(
+    sight: Sight, supply_hz: float, pole_pairs: int, found: list[tuple]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "Slips (slip,), their evidence in nepers in what `_rotor_series` found, which of them a motor can have."
+    step_hz = sight.fs / len(found[0][1])
+    shaft = supply_hz / pole_pairs  # Hz at slip 0
+    slip = np.arange(-_AROUND, _AROUND, step_hz / shaft)
+    possible = (slip >= 0) & (slip * supply_hz <= _MOST_SLIP_HZ)
     total = 0.0
-    for x, lines in series:
+    for _, spectrum, lines in found:
         hz = np.array([k * supply_hz + n * shaft * (1 - slip) for k, n in lines])
         reach = np.abs(hz).max(axis=1) < sight.fs / 2
-        total = total + _evidence(_spectrum(sight, x, size), hz[reach], step_hz)
-    return slip, total, possible, series
+        total = total + _evidence(spectrum, hz[reach], step_hz)
+    return slip, total, possible
 
 
 def slip_of(
@@ -272,12 +277,13 @@ def slip_of(
     pole_pairs: int,
 ) -> tuple[float, bool]:  # 0 to 0.35, and whether the shaft's lines stand out; (0, False) when they don't
     "The slip, from the shaft's lines in currents and flux."
-    slip, evidence, possible, series = _look_for_slip(sight, supply_hz, pole_pairs)
+    series = _rotor_series(sight, supply_hz)
+    slip, evidence, possible = _look_for_slip(sight, supply_hz, pole_pairs, series)
     if evidence[possible].max() - np.median(evidence) < _SURE:
         return 0.0, False
     shaft = supply_hz / pole_pairs  # Hz at slip 0
     best = float(slip[possible][evidence[possible].argmax()])
-    near = [(x, k, n) for x, lines in series for k, n in lines if abs(k) <= 1]
+    near = [(x, k, n) for x, _, lines in series for k, n in lines if abs(k) <= 1]
     for _ in range(3):
         found = [_slope(sight, x, k * supply_hz + n * shaft * (1 - best)) for x, k, n in near]
         moved = sum(n * off_hz * power for (_, _, n), (off_hz, power) in zip(near, found))
@@ -297,8 +303,9 @@ _APART = 2.0  # widths of a line (1 / seconds) that set the shaft's lines of one
 def _pairs_seen(sight: Sight, supply_hz: float) -> set[int]:
     "The numbers of pole pairs whose lines stand out."
     seen = set()
+    series = _rotor_series(sight, supply_hz)
     for pole_pairs in range(1, MOST_PAIRS + 1):
-        slip, evidence, possible, _ = _look_for_slip(sight, supply_hz, pole_pairs)
+        slip, evidence, possible = _look_for_slip(sight, supply_hz, pole_pairs, series)
         best = int(np.flatnonzero(possible)[evidence[possible].argmax()])
         clear = evidence[best] - np.median(evidence) >= _CLEAR
         peak = evidence[best] == evidence[best : best + _SKIRT].max()  # not what a line beyond the last slip spreads
