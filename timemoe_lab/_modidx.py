@@ -903,6 +903,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'timemoe_lab/data/prepare.py'),
                                           'timemoe_lab.data.prepare.Normalised.clean': ( 'data/prepare.html#normalised.clean',
                                                                                          'timemoe_lab/data/prepare.py'),
+                                          'timemoe_lab.data.prepare.Normalised.read': ( 'data/prepare.html#normalised.read',
+                                                                                        'timemoe_lab/data/prepare.py'),
                                           'timemoe_lab.data.prepare.Scale': ('data/prepare.html#scale', 'timemoe_lab/data/prepare.py'),
                                           'timemoe_lab.data.prepare.Scale.apply': ( 'data/prepare.html#scale.apply',
                                                                                     'timemoe_lab/data/prepare.py'),

@@ -322,6 +322,11 @@ class Normalised:
     bridged: np.ndarray | None = None  # (series, time) bool; not valid, and read all the same, see bridge_gaps
 
     @property
+    def read(self) -> np.ndarray:  # (series, time) bool
+        "What a model reads: what is valid, and what is bridged."
+        return self.valid if self.bridged is None else self.valid | self.bridged
+
+    @property
     def clean(self) -> np.ndarray:  # (time,) bool
         "Where the low-pass of a decimation had samples on both sides."
         at = np.arange(self.x.shape[1])

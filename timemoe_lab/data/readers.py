@@ -200,6 +200,30 @@ def _plain(column: pa.Array) -> np.ndarray:
     return np.frombuffer(column.buffers()[1], kind, len(column), column.offset * kind.itemsize)
 
 
+def _parse_words(path: Path, layout: Layout, threads: bool) -> _Parsed:
+    "The columns, parsed as words and then as numbers, for files with signs between thousands."
+    kept = [*_channels(layout), *layout.of("time", *_STAMPS)]
+    with _stream(path, layout) as stream:
+        types = {str(i): pa.string() for i in kept}
+        how = _how(layout, types, threads, quote='"', missing=MISSING, decimal=".")
+        found = pa.csv.read_csv(stream, **how)
+    numbers = {i: _numbers(found[str(i)], layout.numerals) for i in kept if layout.columns[i].role not in _STAMPS}
+    times = {i: numbers.pop(i) for i in layout.of("time")}
+    with np.errstate(over="ignore"):
+        table = np.array([numbers[i] for i in _channels(layout)], np.float32).reshape(-1, len(found))
+    return _Parsed(table, times, {i: found[str(i)] for i in layout.of(*_STAMPS)})
+
+
+def _numbers(words: pa.ChunkedArray, numerals: Numerals) -> np.ndarray:
+    "Words as numbers; ArrowInvalid where one isn't."
+    words = pc.utf8_trim_whitespace(words)
+    fits = pc.match_substring_regex(words, f"^(?:{numerals.pattern})$")
+    if not pc.all(fits).as_py() and pc.any(pc.invert(fits)).as_py():
+        raise pa.ArrowInvalid("a word that is no number")
+    bare = pc.replace_substring(words, numerals.thousands, "")
+    return pc.replace_substring(bare, numerals.decimal, ".").cast(pa.float64()).to_numpy()
+
+# %% ../../nbs/data/11_readers.ipynb #count-def
 def _count_lines(path: Path) -> int:
     "Lines of a text file, the last one too when nothing ends it; refuses a line, or a packed file, without end."
     n_feeds = 0
@@ -226,30 +250,6 @@ def _count_filled(path: Path, layout: Layout) -> int:
     "The lines below the heading that aren't empty, whatever ends them."
     with io.TextIOWrapper(open_text(path), encoding=layout.encoding, errors="replace") as file:
         return sum(1 for number, line in enumerate(file) if number >= layout.skip and line != "\n")
-
-
-def _parse_words(path: Path, layout: Layout, threads: bool) -> _Parsed:
-    "The columns, parsed as words and then as numbers, for files with signs between thousands."
-    kept = [*_channels(layout), *layout.of("time", *_STAMPS)]
-    with _stream(path, layout) as stream:
-        types = {str(i): pa.string() for i in kept}
-        how = _how(layout, types, threads, quote='"', missing=MISSING, decimal=".")
-        found = pa.csv.read_csv(stream, **how)
-    numbers = {i: _numbers(found[str(i)], layout.numerals) for i in kept if layout.columns[i].role not in _STAMPS}
-    times = {i: numbers.pop(i) for i in layout.of("time")}
-    with np.errstate(over="ignore"):
-        table = np.array([numbers[i] for i in _channels(layout)], np.float32).reshape(-1, len(found))
-    return _Parsed(table, times, {i: found[str(i)] for i in layout.of(*_STAMPS)})
-
-
-def _numbers(words: pa.ChunkedArray, numerals: Numerals) -> np.ndarray:
-    "Words as numbers; ArrowInvalid where one isn't."
-    words = pc.utf8_trim_whitespace(words)
-    fits = pc.match_substring_regex(words, f"^(?:{numerals.pattern})$")
-    if not pc.all(fits).as_py() and pc.any(pc.invert(fits)).as_py():
-        raise pa.ArrowInvalid("a word that is no number")
-    bare = pc.replace_substring(words, numerals.thousands, "")
-    return pc.replace_substring(bare, numerals.decimal, ".").cast(pa.float64()).to_numpy()
 
 # %% ../../nbs/data/11_readers.ipynb #stamp-def
 _STAMP = re.sub(r"\(\?P<clock>", "(?:", STAMP)

@@ -83,7 +83,7 @@ def side_channels(
     found = full_roles(channels, roles, units=units)
     return found.index("flux") if "flux" in found else None, three_of(found, "voltage")
 
-# %% ../../nbs/data/13_signature.ipynb #look-def
+# %% ../../nbs/data/13_signature.ipynb #known-def
 def _known(signal: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
     "The samples (channel, time) with their gaps interpolated; (time / factor,) bool, where no long gap is near."
     good = np.isfinite(signal)
@@ -112,7 +112,7 @@ def _through_singles(x: np.ndarray, known: np.ndarray) -> None:
     i = np.flatnonzero(around) + 2
     x[i] = (4 * (x[i - 1] + x[i + 1]) - x[i - 2] - x[i + 2]) / 6
 
-
+# %% ../../nbs/data/13_signature.ipynb #look-def
 def _weight(known: np.ndarray) -> np.ndarray:
     "A Hann window (time,) over what is known, and 0 elsewhere."
     at = np.flatnonzero(known)

@@ -460,21 +460,19 @@ def gather(
     hop, width = pooling(recording.fs / seen.factor, config.score)
     x, valid, n_repaired = guard(seen.x, seen.valid)
     used = valid.any(axis=1)
-    read = valid if seen.bridged is None else valid | seen.bridged  # windows and means want whole periods
     sure = valid & seen.clean
-    counted = read & seen.clean
+    counted = seen.read & seen.clean  # means want whole periods
+    how = {"kind": config.score.error, "distance": config.score.distance, "positions": config.score.positions}
     reading = read_series(
         model,
         x[used],
         context=config.data.context,
         hop=hop,
-        valid=read[used],
+        valid=seen.read[used],
         counted=counted[used],
         space=space and _in_use(space, used, config.score),
         scope=config.data.scope,
-        kind=config.score.error,
-        distance=config.score.distance,
-        positions=config.score.positions,
+        **how,
     )
     supply = None if signature is None else signature.condition[0] / stretch / recording.fs * seen.factor
     wave = _wave(framed, frame, config.data, supply, known)
