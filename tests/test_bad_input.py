@@ -12,8 +12,10 @@ import pytest
 from timemoe_lab.cli import main
 from timemoe_lab.data.ingest import write_store
 from timemoe_lab.data.motor import campaign, simulate, write_parquet
-from timemoe_lab.data.readers import read
+from timemoe_lab.data.readers import read, read_folder
+from timemoe_lab.data.signature import unfit
 from timemoe_lab.data.store import Store
+from timemoe_lab.detect.scorer import open_scorer
 from timemoe_lab.files import InputError
 from timemoe_lab.run.folder import RunFolder
 
@@ -410,3 +412,21 @@ def test_a_folder_with_sensors_gone_wrong_is_scored_and_each_is_named(trained, r
         assert word in rows[name]["notes"] and np.isfinite(float(rows[name]["recording_score"]))
     assert rows["b_dead"]["alarm"] == rows["f_noise"]["alarm"] == "1"
     assert "stood still" in capsys.readouterr().out
+
+
+def test_gaps_in_a_healthy_recording_are_no_alarm(trained, raw):
+    scorer = open_scorer(trained.path)
+    whole = next(r for r in read_folder(raw) if r.class_id == 0)
+    threshold = scorer.point.rows["lab"].recording
+    before = scorer.rows(whole)["lab"].recording_score
+    gaps = whole.signal.copy()
+    for start in range(400, whole.n_samples - 1000, 1000):
+        gaps[:, start : start + 20] = np.nan
+    lone = whole.signal.copy()
+    lone[np.random.default_rng(0).random(lone.shape) < 0.05] = np.nan
+    for signal in (gaps, lone):
+        torn = replace(whole, signal=signal)
+        scores = scorer.rows(torn)["lab"]
+        assert scores.recording_score < max(threshold, before + 0.05)
+        assert not unfit(torn)
+    assert np.isnan(scorer.rows(replace(whole, signal=gaps))["lab"].score[405:415]).all()  # and a gap has no score

@@ -4,13 +4,17 @@ import gzip
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from timemoe_lab.cli import main
-from timemoe_lab.data.readers import read
+from timemoe_lab.data.readers import find_recordings, read, read_file, read_folder
 from timemoe_lab.data.store import Store
+from timemoe_lab.files import InputError, read_json, write_json
 
 N = 1200
 
@@ -228,3 +232,28 @@ def test_what_a_healthy_head_trained_on_is_not_evaluated(tmp_path, capsys):
     store = Store(tmp_path / "store")
     seen = {path.stem for path in (run / "scores").glob("*.npz")}
     assert seen == {e.name.removesuffix(".csv") for e in store.entries if e.split == "test"}
+
+
+def test_names_of_any_bytes_are_read_shown_escaped_and_found_again(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    names = [b"0_\xc1\xa4\xbb\xf3.csv", b"0_\x1b[31mred.csv", b"=1+1_0.csv", b"0_\xff.parquet", b"0_\xfe.csv.gz"]
+    wave = np.random.default_rng(0).normal(size=(5, 300)).round(3)
+    for name, x in zip(names, wave):
+        path = Path(os.fsdecode(os.path.join(os.fsencode(raw), name)))
+        if path.suffix == ".parquet":
+            with open(path, "wb") as file:
+                pa.parquet.write_table(pa.table({"time": np.arange(300) / 1000, "a": x}), file)
+        else:
+            text = ("time,a\n" + "".join(f"{i / 1000:.3f},{v}\n" for i, v in enumerate(x))).encode()
+            path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+    found = {r.name: r for r in read_folder(raw)}
+    shown = {r"0_\xc1\xa4\xbb\xf3.csv", r"0_\x1b[31mred.csv", r"\x3d1+1_0.csv", r"0_\xff.parquet", r"0_\xfe.csv.gz"}
+    assert set(found) == shown
+    again = {r.name: r for r in find_recordings(raw, shown, fs=None, healthy_head=None)}
+    assert all(np.array_equal(again[n].signal, found[n].signal) for n in shown)
+    write_json(tmp_path / "a.json", {"name": os.fsdecode(names[0])})
+    assert read_json(tmp_path / "a.json")["name"] == os.fsdecode(names[0])  # a path in a file of JSON comes back
+    with pytest.raises(InputError) as error:
+        read_file(raw / os.fsdecode(b"0_\xfd\x1b.csv"))
+    assert r"0_\xfd\x1b.csv: no such file" in str(error.value)

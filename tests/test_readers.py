@@ -6,6 +6,8 @@ import math
 import subprocess
 import sys
 import textwrap
+import time
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -34,7 +36,8 @@ from timemoe_lab.files import InputError
 
 readers_room = import_module("timemoe_lab.data.readers")
 
-cell = st.one_of(st.floats(-1e3, 1e3, width=32), st.sampled_from([math.nan, math.inf, -math.inf]))
+sizes = st.floats(-1e3, 1e3, width=32).filter(lambda v: v == 0 or abs(v) > 1e-9)  # a smaller channel is refused
+cell = st.one_of(sizes, st.sampled_from([math.nan, math.inf, -math.inf]))
 signals = st.tuples(st.integers(1, 4), st.integers(5, 40)).flatmap(
     lambda size: st.lists(st.lists(cell, min_size=size[1], max_size=size[1]), min_size=size[0], max_size=size[0]).map(
         lambda rows: np.array(rows, np.float32)
@@ -362,3 +365,72 @@ def test_several_rows_of_labels_give_several_intervals(tmp_path):
     healthy, faulty = sorted(read_folder(tmp_path), key=lambda r: r.class_id)
     assert faulty.faults == ((5, 9), (30, 40)) and faulty.split == "test" and faulty.label.sum() == 14
     assert healthy.class_id == 0 and not healthy.label.any()
+
+
+def test_rows_that_go_missing_on_the_way_are_missed(tmp_path, monkeypatch):
+    "Whatever a parser swallows, the file's lines are counted beside it; blank lines and any line's end are no loss."
+    rows = [f"{i / 1000:.3f},{i % 7},{i % 5}" for i in range(300)]
+    for name, text in {
+        "a.csv": "\n".join(["time,a,b", *rows[:100], "", *rows[100:], ""]),
+        "b.csv": "\r".join(["time,a,b", *rows]),
+        "c.csv": "\r\n".join(["time,a,b", *rows, "", ""]),
+    }.items():
+        (tmp_path / name).write_bytes(text.encode())
+        assert read(tmp_path / name).n_samples == 300
+    whole = readers_room._gather
+    monkeypatch.setattr(readers_room, "_gather", lambda batches, n, layout: whole([batches[0][:200]], n, layout))
+    for name in ("a.csv", "b.csv", "c.csv"):
+        with pytest.raises(InputError, match="200 rows read of 300 lines"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("quoted", ['"', '1.0"', '"1.0'])
+@pytest.mark.parametrize("comma", [",", ";", "\t"])
+def test_a_stray_quote_in_a_large_file_loses_no_row(tmp_path, quoted, comma):
+    rows = [f"{i / 1000:.3f}{comma}{i % 7}.25{comma}{i % 5}" for i in range(100_000)]
+    rows[46_000] = comma.join(["46.000", quoted, "3"])
+    (tmp_path / "0_a.csv").write_text("\n".join([comma.join(["time", "a", "b"]), *rows]) + "\n")
+    with pytest.raises(InputError, match="row 46002"):
+        read(tmp_path / "0_a.csv")
+
+
+@pytest.mark.parametrize("fs", [np.nan, np.inf, -5.0, 0.0, 1e-4, 2e10])
+def test_a_rate_that_no_recording_has_is_refused_whoever_says_it(tmp_path, fs):
+    signal = np.random.default_rng(0).normal(size=(2, 100)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", signal=signal)
+    np.savez(tmp_path / "b.npz", signal=signal, fs=fs)
+    for name, told in (("a.npz", fs), ("b.npz", None)):
+        with pytest.raises(InputError, match="rate of|above 0"):
+            read(tmp_path / name, fs=told)
+    with pytest.raises(InputError, match="expected one sample an hour to 10 GHz"):
+        (tmp_path / "c.csv").write_text("Sample Rate,1e400\na,b\n" + "1.5,2.5\n2.5,1.25\n" * 50)
+        read(tmp_path / "c.csv")
+
+
+@pytest.mark.parametrize("size", [1e20, 1e-20])
+def test_values_that_single_precision_cannot_square_are_refused(tmp_path, size):
+    signal = np.random.default_rng(0).normal(size=(2, 100)) * [[1], [size]]
+    np.savez(tmp_path / "a.npz", signal=signal, fs=1e3)
+    with pytest.raises(InputError, match="CH2 reaches .* in another unit"):
+        read(tmp_path / "a.npz")
+
+
+def test_a_packed_text_that_never_ends_and_a_line_without_an_end_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("timemoe_lab.data.bounds.FREE", 1 << 20)
+    with gzip.open(tmp_path / "a.csv.gz", "wb") as file:
+        file.write(b"time,a\n" + b"0,1\n" * 500_000)
+    with pytest.raises(InputError, match="unpack to"):
+        read(tmp_path / "a.csv.gz")
+    (tmp_path / "b.csv").write_bytes(b"time,a\n" + b"0,1\n1,2\n" * 100 + b"7" * (3 << 20))
+    with pytest.raises(InputError, match="a line of more than 1 MB"):
+        read(tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize("text", ["a" + " " * 40_000 + "b", "a" + " " * 40_000 + "(V", "1" * 40_000 + "x"])
+def test_a_long_cell_costs_no_time(tmp_path, text):
+    began = time.perf_counter()
+    for name, head in (("a.csv", f"time,{text}"), ("b.csv", f"note{text}x\ntime,a")):
+        (tmp_path / name).write_text(f"{head}\n" + "".join(f"{i / 100},{i % 7}\n" for i in range(300)))
+        with suppress(InputError):
+            read(tmp_path / name)
+    assert time.perf_counter() - began < 2

@@ -1269,3 +1269,28 @@ def test_a_store_that_lost_bytes_or_is_none_says_so(raw, tmp_path):
         Store(store.path).signal(5)
     with pytest.raises(UsageError, match="not a store"):
         Store(tmp_path)
+
+
+@pytest.mark.parametrize("read", ["signal", "window", "windows"])
+def test_a_flipped_bit_is_found_when_its_block_is_read(tmp_path, read):
+    generator = np.random.default_rng(0)
+    made = (
+        Recording(f"0_{i}.csv", generator.normal(size=(2, 70_000)).astype(np.float32), 1e3, ("a", "b"), ("", ""), 0)
+        for i in range(3)
+    )
+    path = write_store(tmp_path / "store", made, where="made up").path
+    with open(path / "blocks-000.bin", "r+b") as file:
+        file.seek(4 * (5 * 65_536 + 7))  # the second block of recording 1, channel 0 is the file's block 5
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 1]))
+    store = Store(path)
+    ways = {
+        "signal": lambda i: store.signal(i),
+        "window": lambda i: store.window(i, 0, 65_000, 700),
+        "windows": lambda i: store.windows([i], [0], [65_000], 700),
+    }
+    assert store.windows([1], [0], [10], 600).shape == (1, 600)  # its first block is whole
+    ways[read](0)
+    with pytest.raises(InputError, match="blocks-000.bin: block [0-9]+ is damaged.*prepare the store again"):
+        ways[read](1)

@@ -16,13 +16,16 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 # %% ../../nbs/data/06_dialect.ipynb #own-imports
+from .bounds import check_size
 from timemoe_lab.data.cells import (
+    LONGEST,
     NOTATIONS,
     SECONDS,
     USUAL,
@@ -97,10 +100,18 @@ _DELIMITERS = (";", "\t", ",", "|", " ")
 _SAMPLE = 128  # rows of numbers that a layout is decided on
 
 
+_DIGIT = re.compile(r"\d")
+
+
+@lru_cache(1 << 14)
 def is_number(
     text: str,  # a cell
 ) -> bool:
     "Whether a cell is a number in some notation, or marks a missing one."
+    if len(text) > LONGEST:
+        return False
+    if not _DIGIT.search(text):  # a word: most that aren't numbers are
+        return NOTATIONS[0].number(text) is not None
     return USUAL.fullmatch(text) is not None or any(n.number(text) is not None for n in NOTATIONS)
 
 
@@ -267,7 +278,7 @@ def metadata(
     found = []
     for number, row in enumerate(rows, 1):
         cells = _trimmed([cell.lstrip("#%/ ") if i == 0 else cell for i, cell in enumerate(row)])
-        if len(cells) == 1:
+        if len(cells) == 1 and len(cells[0]) <= 4 * LONGEST:
             parted = re.fullmatch(r"([^:=]+?)\s*[:=\t]\s*(.+)", cells[0])
             cells = list(parted.groups()) if parted else cells
         if len(cells) > 1 and cells[0]:
@@ -369,12 +380,13 @@ def find_layout(
     headed: bool = True,  # whether a heading without a row of numbers below it will do
 ) -> Layout:
     "The layout of a text file of numbers."
-    for size in (1 << 16, 1 << 24):  # bytes in which the numbers have to begin
+    for size in (1 << 16, 1 << 19):  # bytes in which the numbers have to begin
         lines, used, whole = _head(path, size, encoding)
         if not any(line.strip(" \t,;") for line in lines) and whole:
             raise InputError(f"{path}: the file is empty; record or copy it again")
         delimiter = _delimiter(lines)
         rows = [split_line(line, delimiter) for line in lines[:_SAMPLE]]
+        check_size(path, 0, channels=max(map(len, rows), default=0))
         if _first_row(rows) in (None, *range(len(rows) - 4, len(rows))):
             rows += [split_line(line, delimiter) for line in lines[_SAMPLE:]]
         dialect = next((d for d in DIALECTS if re.search(d.sign, "\n".join(lines[:60]), re.MULTILINE)), None)

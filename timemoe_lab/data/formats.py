@@ -12,21 +12,24 @@ import logging
 import re
 import struct
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from datetime import time as clock
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
 # %% ../../nbs/data/07_formats.ipynb #formats-imports-lab
+from .bounds import apart, check_rate, check_size, check_unpacked
 from .cells import OVER_RANGE, SECONDS, Numerals, known_unit, name_and_unit, plain, time_unit
-from ..files import InputError
+from ..files import InputError, printable
 
 # %% ../../nbs/data/07_formats.ipynb #columns-def
 INTERVALS = ("anomaly", "is_anomaly", "label")  # columns of 0 and 1 that say where a fault is; never a channel
@@ -75,6 +78,7 @@ def _columns(
 ) -> Columns:
     "Vectors of one length as columns."
     _once(path, names)
+    check_size(path, len(rows[0]) if len(rows) else 0, channels=len(rows))
     table = np.empty((len(rows), len(rows[0]) if len(rows) else 0), np.float32)
     over = 0
     for row, values in zip(table, rows):
@@ -119,7 +123,9 @@ def _rate_of(path: Path, said: dict[str, Any]) -> float | None:
             number = np.nan
         if not 0 < number < np.inf:
             raise InputError(f"{path}: {name} is {value}; expected a number above 0; mend or remove it")
-        found[name] = number if plain(name) in RATES else float(f"{1 / number:.9g}")  # digits of a step, no more
+        slow = plain(name) in STEPS
+        found[name] = float(f"{1 / max(number, 1e-300):.9g}") if slow else number  # digits of a step, no more
+        check_rate(f"{path}: {name} is {value}", found[name])
     if found and max(found.values()) > 1.001 * min(found.values()):
         told = ", ".join(f"{name} says {rate:g} Hz" for name, rate in found.items())
         raise InputError(f"{path}: {told}; keep the one that is right")
@@ -204,8 +210,39 @@ def _from_vectors(path: Path, vectors: dict, units: Any, fs: float | None, label
     return [(_named(path, label), _columns(path, names, _units_of(units, names), list(vectors.values()), time, fs))]
 
 # %% ../../nbs/data/07_formats.ipynb #numpy-def
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    "Shape and type of the array in an open NPY file, of which only the head is read."
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype
+
+
+def _check_arrays(path: Path) -> None:
+    "Refuses arrays of more than a file may hold, before one is made."
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            shape, dtype = _header(file)
+            check_size(path, int(np.prod(shape, dtype=object)))
+            lacking = int(np.prod(shape, dtype=object)) * dtype.itemsize - (path.stat().st_size - file.tell())
+        if lacking > 0:
+            raise InputError(f"{path}: {lacking} bytes fewer than its head announces; copy it again")
+        return
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        check_unpacked(path, sum(m.file_size for m in members))
+        for member in members:
+            with archive.open(member) as file:
+                shape, dtype = _header(file)
+            size = int(np.prod(shape, dtype=object))
+            check_size(path, size)
+            if size * dtype.itemsize > member.file_size:
+                raise InputError(f"{path}: {member.filename!r} is shorter than its head announces; save it again")
+
+
 def _read_numpy(path: Path) -> list[tuple[str, Columns]]:
     "The recordings in an NPY or NPZ file."
+    _check_arrays(path)
     found = np.load(path, allow_pickle=False)
     if isinstance(found, np.ndarray):
         return _from_arrays(path, {"signal": found})
@@ -213,11 +250,13 @@ def _read_numpy(path: Path) -> list[tuple[str, Columns]]:
         _once(path, found.files, "arrays")
         return _from_arrays(path, dict(found))
 
-
+# %% ../../nbs/data/07_formats.ipynb #parquet-def
 def _read_parquet(path: Path) -> list[tuple[str, Columns]]:
     "The recording in a Parquet file."
-    file = pa.parquet.ParquetFile(path)
+    file = pa.parquet.ParquetFile(path if printable(str(path)) == str(path) else open(path, "rb"))
     schema = file.schema_arrow
+    check_size(path, file.metadata.num_rows, channels=len(schema))
+    check_unpacked(path, 8 * file.metadata.num_rows * len(schema))
     head = json.loads((schema.metadata or {}).get(b"timemoe_lab", b"{}"))
     _once(path, schema.names, "columns")
     time = None
@@ -439,11 +478,16 @@ def _from_mat(path: Path, tree: dict[str, Any]) -> list[tuple[str, Columns]]:
     return found
 
 
-def _read_mat(path: Path) -> list[tuple[str, Columns]]:
-    "The recordings in a MATLAB file of any version."
+def _is_hdf5(path: Path) -> bool:
+    "Whether a file is in the form of MATLAB 7.3."
     with open(path, "rb") as file:
         head = file.read(520)
-    if head.startswith(b"MATLAB 7.3") or b"\x89HDF\r\n" in (head[:6], head[512:518]):
+    return head.startswith(b"MATLAB 7.3") or b"\x89HDF\r\n" in (head[:6], head[512:518])
+
+
+def _read_mat(path: Path) -> list[tuple[str, Columns]]:
+    "The recordings in a MATLAB file of any version."
+    if _is_hdf5(path):
         return _read_hdf5(path)
     from scipy.io import loadmat, whosmat  # takes a second, which no command should wait for
 
@@ -473,6 +517,9 @@ def _plain(value: Any) -> Any:
 
 def _dataset(h5py: Any, file: Any, item: Any) -> Any:
     "A dataset as text, numbers, or a list of what it refers to."
+    path = Path(file.filename)
+    check_size(path, item.size or 0)
+    check_unpacked(path, (item.size or 0) * item.dtype.itemsize)
     if item.attrs.get("MATLAB_empty"):
         return np.empty(0)
     if h5py.check_ref_dtype(item.dtype):
@@ -668,6 +715,8 @@ def _sheet(path: Path, sheet: Any) -> Columns | None:
 
 def _read_xlsx(path: Path) -> list[tuple[str, Columns]]:
     "The recordings in an Excel workbook."
+    with zipfile.ZipFile(path) as archive:
+        check_unpacked(path, sum(member.file_size for member in archive.infolist()))
     book = _need(path, "openpyxl").load_workbook(path, read_only=True, data_only=True)
     try:
         sheets = {sheet.title: _sheet(path, sheet) for sheet in book.worksheets}
@@ -799,17 +848,18 @@ class Format:
     name: str  # for messages
     read: Callable[[Path], list[tuple[str, Columns]]]  # name and columns of each recording
     package: str | None = None  # that it needs, of the extra [formats]
+    library: str | None = None  # that believes its file too much: it reads in a process of its own
 
 
 FORMATS = {
     ".npy": Format("NPY", _read_numpy),
     ".npz": Format("NPZ", _read_numpy),
     ".parquet": Format("Parquet", _read_parquet),
-    ".mat": Format("MAT", _read_mat),  # h5py too, from version 7.3 on
-    ".h5": Format("HDF5", _read_hdf5, "h5py"),
-    ".hdf5": Format("HDF5", _read_hdf5, "h5py"),
-    ".tdms": Format("TDMS", _read_tdms, "nptdms"),
-    ".xlsx": Format("Excel", _read_xlsx, "openpyxl"),
+    ".mat": Format("MAT", _read_mat, library="scipy.io"),  # h5py too, from version 7.3 on
+    ".h5": Format("HDF5", _read_hdf5, "h5py", "h5py"),
+    ".hdf5": Format("HDF5", _read_hdf5, "h5py", "h5py"),
+    ".tdms": Format("TDMS", _read_tdms, "nptdms", "nptdms"),
+    ".xlsx": Format("Excel", _read_xlsx, "openpyxl", "openpyxl"),
     ".wfm": Format("Tektronix WFM", _read_wfm),
     ".isf": Format("Tektronix ISF", _read_isf),
 }
@@ -820,15 +870,13 @@ def read_binary(
 ) -> list[tuple[str, Columns]]:  # name and columns of each recording in it
     "What a binary file holds."
     form = FORMATS[path.suffix.lower()]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = form.read(path)
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:
-        told = " ".join(str(error).split())[:80] or type(error).__name__
-        raise InputError(f"{path}: not a whole {form.name} file of numbers ({told}); save or copy it again") from None
+    if form.library:
+        library = "h5py" if form.name == "MAT" and _is_hdf5(path) else form.library
+        with suppress(ImportError):
+            importlib.import_module(library)  # once for all files: a child has what its parent has
+        found = apart(_read_whole, path)
+    else:
+        found = _read_whole(path)
     count: Counter[str] = Counter()
     unique = []
     for name, columns in found:
@@ -836,3 +884,17 @@ def read_binary(
         stem, dot, ending = name.rpartition(".")
         unique.append((name if count[name] == 1 else f"{stem}_{count[name]}{dot}{ending}", columns))
     return unique
+
+
+def _read_whole(path: Path) -> list[tuple[str, Columns]]:
+    "What a file holds; whatever its reader raises is one line."
+    form = FORMATS[path.suffix.lower()]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return form.read(path)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split())[:80] or type(error).__name__
+        raise InputError(f"{path}: not a whole {form.name} file of numbers ({told}); save or copy it again") from None

@@ -49,7 +49,7 @@ from timemoe_lab.data.prepare import (
 from .layout import Sheet, read_sheet
 from .quality import about_levels, measure, problems, usual_levels
 from .readers import label_of, labelled, list_files, partners, read_labels
-from .recording import Label, Recording, common_kind, conform, parse_name, stem_of
+from .recording import Label, Recording, common_kind, conform, parse_name, show_name, stem_of
 from .signature import SHORTEST_S, unfit
 from .series import SeriesFolder
 from .signature import estimate_pole_pairs
@@ -439,9 +439,9 @@ def _meet(
 
     for found in staged:
         if found.problem:
-            refuse(Path(found.name).name, found.problem)
+            refuse(show_name(Path(found.name).name), found.problem)
         parts += found.parts
-        progress(Path(found.name).name)
+        progress(show_name(Path(found.name).name))
     like = _common(parts, where, mask, skipped)
     need = fits.shortest(like.fs) if fits and parts else 2
     if not must_fit and np.median([p.n_samples for p in parts]) < need:

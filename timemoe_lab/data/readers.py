@@ -28,12 +28,15 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 # %% ../../nbs/data/11_readers.ipynb #own-imports
+from .bounds import LINE, SIZES, check_rate, check_size, check_unpacked
 from timemoe_lab.data.cells import (
+    LONGEST,
     MISSING,
     OVER_RANGE,
     SECONDS,
     STAMP,
     Numerals,
+    all_usual,
     day_number,
     is_stamp,
     name_and_unit,
@@ -52,10 +55,12 @@ from timemoe_lab.data.recording import (
     apply_label,
     common_kind,
     conform,
+    hidden_name,
     parse_name,
+    show_name,
     stem_of,
 )
-from ..files import InputError, UsageError
+from ..files import InputError, UsageError, printable
 
 # %% ../../nbs/data/11_readers.ipynb #parse-def
 _WHOLE = 1 << 26  # bytes; larger files are parsed in pieces, to save memory
@@ -72,7 +77,20 @@ class _Parsed:
 
 
 def _parse(path: Path, layout: Layout, threads: bool) -> _Parsed:
-    "The columns of a text file: the quick way, then with quotes and markers, then with the other decimal sign."
+    "The columns of a text file, a row for each of its lines."
+    n_lines = _count_lines(path)
+    check_size(path, n_lines, channels=len(layout.columns))
+    parsed = _parse_as(path, layout, threads, n_lines)
+    n_rows = parsed.table.shape[1]
+    if n_rows != n_lines - layout.skip and n_rows != (n_filled := _count_filled(path, layout)):
+        raise InputError(
+            f"{path}: {n_rows} rows read of {n_filled} lines; a quote or a line's end is amiss; {_ask(path)}"
+        )
+    return parsed
+
+
+def _parse_as(path: Path, layout: Layout, threads: bool, n_lines: int) -> _Parsed:
+    "The columns: the quick way, then with quotes and markers, then with the other decimal sign."
     numerals = layout.numerals
     if numerals.thousands:
         _check_quotes(path, layout)
@@ -84,7 +102,7 @@ def _parse(path: Path, layout: Layout, threads: bool) -> _Parsed:
         try:
             if way == ways[1]:
                 _check_quotes(path, layout)
-            return _parse_numbers(path, layout, threads, *way)
+            return _parse_numbers(path, layout, threads, n_lines, *way)
         except pa.ArrowInvalid:
             if way == ways[-1]:
                 raise
@@ -99,7 +117,7 @@ def _check_quotes(path: Path, layout: Layout) -> None:
 
 
 def _parse_numbers(
-    path: Path, layout: Layout, threads: bool, quote: str | bool, missing: Sequence[str], decimal: str
+    path: Path, layout: Layout, threads: bool, n_lines: int, quote: str | bool, missing: Sequence[str], decimal: str
 ) -> _Parsed:
     "The columns, parsed as numbers."
     whole = path.suffix.lower() != ".gz" and path.stat().st_size <= _WHOLE
@@ -111,7 +129,7 @@ def _parse_numbers(
         if whole:
             found = pa.csv.read_csv(stream, **how)
             return _gather(found.to_batches(), len(found), layout)
-        return _gather(pa.csv.open_csv(stream, **how), _count_lines(path), layout)
+        return _gather(pa.csv.open_csv(stream, **how), n_lines, layout)
 
 # %% ../../nbs/data/11_readers.ipynb #how-def
 def _how(
@@ -137,11 +155,17 @@ def _channels(layout: Layout) -> list[int]:
     return [i for i in range(len(layout.columns)) if i not in left]
 
 # %% ../../nbs/data/11_readers.ipynb #stream-def
+def _openable(path: Path, file: IO[bytes]) -> str | IO[bytes]:
+    "What pyarrow opens: a name, which is faster, or the open file where its name is no UTF-8."
+    return file if printable(str(path)) != str(path) else str(path)
+
+
 @contextmanager
 def _stream(path: Path, layout: Layout) -> Iterator[IO[bytes] | pa.NativeFile]:
     "The bytes of a file; runs of blanks between fields become one."
     if layout.delimiter != " ":
-        with pa.input_stream(str(path), compression="detect") as stream:
+        packed = "gzip" if path.suffix.lower() == ".gz" else None
+        with open(path, "rb") as file, pa.input_stream(_openable(path, file), compression=packed) as stream:
             yield stream
         return
     with open_text(path) as file:
@@ -176,12 +200,6 @@ def _plain(column: pa.Array) -> np.ndarray:
     return np.frombuffer(column.buffers()[1], kind, len(column), column.offset * kind.itemsize)
 
 
-def _count_lines(path: Path) -> int:
-    "Lines of a text file, the last one too when nothing ends it."
-    with open_text(path) as file:
-        return 1 + sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 22), b""))
-
-
 def _parse_words(path: Path, layout: Layout, threads: bool) -> _Parsed:
     "The columns, parsed as words and then as numbers, for files with signs between thousands."
     kept = [*_channels(layout), *layout.of("time", *_STAMPS)]
@@ -204,6 +222,34 @@ def _numbers(words: pa.ChunkedArray, numerals: Numerals) -> np.ndarray:
         raise pa.ArrowInvalid("a word that is no number")
     bare = pc.replace_substring(words, numerals.thousands, "")
     return pc.replace_substring(bare, numerals.decimal, ".").cast(pa.float64()).to_numpy()
+
+# %% ../../nbs/data/11_readers.ipynb #count-def
+def _count_lines(path: Path) -> int:
+    "Lines of a text file, the last one too when nothing ends it; refuses a line, or a packed file, without end."
+    n_feeds = 0
+    n_returns = 0
+    size = 0
+    part = b""
+    with open_text(path) as file:
+        for part in iter(lambda: file.read(LINE), b""):
+            signs = np.frombuffer(part, np.uint8)
+            feeds = np.count_nonzero(signs == 10)  # several times as fast as `count` where there are many
+            returns = 0 if feeds else np.count_nonzero(signs == 13)
+            if not feeds and not returns and len(part) == LINE:
+                raise InputError(
+                    f"{path}: a line of more than {LINE >> 20} MB; this is no table of numbers; {_ask(path)}"
+                )
+            n_feeds += feeds
+            n_returns += returns
+            size += len(part)
+            check_unpacked(path, size)
+    return (n_feeds or n_returns) + (not part.endswith((b"\n", b"\r")))
+
+
+def _count_filled(path: Path, layout: Layout) -> int:
+    "The lines below the heading that aren't empty, whatever ends them."
+    with io.TextIOWrapper(open_text(path), encoding=layout.encoding, errors="replace") as file:
+        return sum(1 for number, line in enumerate(file) if number >= layout.skip and line != "\n")
 
 # %% ../../nbs/data/11_readers.ipynb #stamp-def
 _STAMP = re.sub(r"\(\?P<clock>", "(?:", STAMP)
@@ -296,6 +342,9 @@ def _checked(path: Path, layout: Layout) -> Layout:
         raise InputError(f"{path}: no channel; expected at least one column of numbers beside time; {_ask(path)}")
     count = Counter(layout.columns[i].name for i in _channels(layout))
     twice = [name for name, n in count.items() if n > 1]
+    long = next((len(name) for name in count if len(name) > LONGEST), None)
+    if long:
+        raise InputError(f"{path}: a column's name of {long} characters, expected {LONGEST} at most; {_ask(path)}")
     if twice:
         raise InputError(f"{path}: two columns of one name, {twice[0]!r}; name each once, or in {SHEET}; {_ask(path)}")
     return layout
@@ -352,9 +401,12 @@ def _find_fault(path: Path, layout: Layout) -> str | None:
     heading = [c.name for c in layout.columns]
     with io.TextIOWrapper(open_text(path), encoding=layout.encoding, errors="replace", newline="") as file:
         for number, line in enumerate(file, 1):
-            if number <= layout.skip or not line.strip():
+            line_end = line.rstrip("\r\n")
+            if number <= layout.skip or not (line_end.strip() if layout.delimiter == " " else line_end):
                 continue
-            row = split_line(line.rstrip("\r\n"), layout.delimiter)
+            row = split_line(line_end, layout.delimiter)
+            if len(row) == width and all_usual(row) and layout.numerals.decimal == ".":
+                continue  # a shorter way to the same
             if len(row) != width:
                 end = f" ({line.strip()[:40]}); mend or record it again"
                 if not line.endswith("\n"):
@@ -365,7 +417,7 @@ def _find_fault(path: Path, layout: Layout) -> str | None:
             if [c if time_unit(c) is not None else name_and_unit(c)[0] for c in row] == heading:
                 return f"row {number}: the heading again: two files in one; cut it there"
             for column, cell in zip(layout.columns, row):
-                if column.role in ("counter", "left out") or cell in MISSING:
+                if column.role in ("counter", "left out") or not cell:
                     continue
                 dated = column.role in _STAMPS
                 fine = is_stamp(cell) if dated else layout.numerals.number(cell) is not None
@@ -504,6 +556,8 @@ def rate_of(
     resample: bool = False,  # whether uneven time becomes even
 ) -> Rate:
     "The rate: what is given wins over the time column, and that over the rest of the file; clashes are noted."
+    if fs is not None:
+        check_rate(where, fs)
     seen, notes = sampling_rate(columns.time) if columns.time is not None else (None, [])
     said = columns.fs
     differ = lambda a, b: abs(a / b - 1) > 1e-3
@@ -589,11 +643,11 @@ def read_file(
         raise InputError(f"{path}: no such file; check the name, or see what is there: timemoe-lab inspect FOLDER")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty (0 bytes); record or copy it again")
-    name = name or path.name
+    name = name or show_name(path.name)
     made = []
     with _fitting(path):
         for inner, held in columns or read_columns(path, told=told, threads=threads):
-            label = name if inner == path.name else inner
+            label = name if inner == path.name else show_name(inner)
             made += _recordings(path, label, held, fs=fs, resample=resample)
     return [piece for recording in made for piece in _cut_ucr(recording)]
 
@@ -670,6 +724,7 @@ def _recording(where: Path | str, name: str, columns: Columns, fs: float | None,
     if fs is None and columns.fs is None and columns.time is None and _UCR.match(name):
         fs = 1.0  # the archive counts in samples
     rate = rate_of(where, columns, fs=fs, resample=resample)
+    check_rate(where, rate.fs)
     notes = rate.notes
     if resample and columns.time is not None and uneven(columns.time):
         columns = _resampled(columns, rate.fs)
@@ -677,6 +732,7 @@ def _recording(where: Path | str, name: str, columns: Columns, fs: float | None,
     flags = [v for n, v in zip(columns.names, columns.table) if n in INTERVALS]
     kept = [i for i, n in enumerate(columns.names) if n not in (*INTERVALS, *IGNORED)]
     signal = columns.table if len(kept) == len(columns.names) else columns.table[kept]
+    _check_values(where, [columns.names[i] for i in kept], signal)
     faults = _runs(np.any([f > 0.5 for f in flags], axis=0)) if flags else ()
     class_id, supply_hz, load_pct = parse_name(name)
     if class_id is None and flags:
@@ -695,6 +751,18 @@ def _recording(where: Path | str, name: str, columns: Columns, fs: float | None,
         notes=(*columns.notes, *notes),
         roles=roles,
     )
+
+# %% ../../nbs/data/11_readers.ipynb #sizes-def
+def _check_values(where: Path | str, names: Sequence[str], signal: np.ndarray) -> None:
+    "Refuses channels whose squares single precision can't hold."
+    low, high = SIZES
+    most = np.maximum(np.fmax.reduce(signal, axis=1), -np.fmin.reduce(signal, axis=1))
+    for name, value in zip(names, most):
+        if value > high or 0 < value < low:
+            raise InputError(
+                f"{where}: {name} reaches {value:.3g}; expected {low:g} to {high:g}, or 0: mend it, or record it in "
+                "another unit"
+            )
 
 # %% ../../nbs/data/11_readers.ipynb #runs-def
 def _runs(flag: np.ndarray) -> tuple[tuple[int, int], ...]:
@@ -856,7 +924,7 @@ def name_of(
     parts = path.relative_to(folder).parts if path.is_relative_to(folder) else (path.name,)
     group = partners(path)
     last = path.name if len(group) == 1 else f"{_CHANNEL_FILE.fullmatch(stem_of(path.name))[1]}{path.suffix}"
-    return "_".join((*parts[:-1], last))
+    return show_name("_".join((*parts[:-1], last)))
 
 # %% ../../nbs/data/11_readers.ipynb #walk-def
 def _walk(folder: Path) -> list[Path]:
@@ -1040,8 +1108,8 @@ def find_recordings(
     labels = read_labels(raw)
     sheet = read_sheet(raw)
     read_one = lambda path, head: labelled(path, labels, fs=fs, healthy_head=head, folder=raw, sheet=sheet)
-    for name in sorted(name for name in left if (raw / name).is_file()):
-        for recording in read_one(raw / name, None):
+    for path in sorted(filter(Path.is_file, {raw / way(n) for n in left for way in (str, hidden_name)})):
+        for recording in read_one(path, None):
             if recording.name in left:
                 left.remove(recording.name)
                 yield recording

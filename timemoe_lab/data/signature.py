@@ -19,7 +19,7 @@ import numpy as np
 
 # %% ../../nbs/data/13_signature.ipynb #own-imports
 from .phases import full_roles, park, phase_channels, three_of
-from .quality import step_of
+from .quality import runs_of, step_of
 from .recording import Recording
 from ..config import ASSUMED_PAIRS
 from ..files import InputError
@@ -83,7 +83,7 @@ def side_channels(
     found = full_roles(channels, roles, units=units)
     return found.index("flux") if "flux" in found else None, three_of(found, "voltage")
 
-# %% ../../nbs/data/13_signature.ipynb #look-def
+# %% ../../nbs/data/13_signature.ipynb #known-def
 def _known(signal: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
     "The samples (channel, time) with their gaps interpolated; (time / factor,) bool, where no long gap is near."
     good = np.isfinite(signal)
@@ -91,13 +91,28 @@ def _known(signal: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
         return signal.astype(np.float64), np.ones(-(-signal.shape[1] // factor), bool)
     at = np.arange(signal.shape[1])
     filled = np.zeros(signal.shape)
+    lost = np.zeros(signal.shape[1], bool)
     for row, known in enumerate(good):
         if known.any():
             filled[row] = np.interp(at, at[known], signal[row, known])
-    lost = np.pad(~good.all(axis=0), (0, -signal.shape[1] % factor)).reshape(-1, factor).mean(axis=1)
-    return filled, np.convolve(lost, np.ones(2 * _REACH + 1), "same") < 0.5
+            _through_singles(filled[row], known)
+        start, end = runs_of(~known)
+        long = end - start > max(1, factor // 2 - 1)  # a shorter gap is no gap at the low rate
+        edge = np.zeros(len(lost) + 1, np.int64)
+        edge[start[long]] = 1
+        edge[end[long]] -= 1
+        lost |= edge.cumsum()[:-1] > 0
+    share = np.pad(lost, (0, -len(lost) % factor)).reshape(-1, factor).mean(axis=1)
+    return filled, np.convolve(share, np.ones(2 * _REACH + 1), "same") < 0.5
 
 
+def _through_singles(x: np.ndarray, known: np.ndarray) -> None:
+    "Puts single missing samples of a series (time,) on the cubic through the two known ones at either side."
+    around = known[:-4] & known[1:-3] & ~known[2:-2] & known[3:-1] & known[4:]
+    i = np.flatnonzero(around) + 2
+    x[i] = (4 * (x[i - 1] + x[i + 1]) - x[i - 2] - x[i + 2]) / 6
+
+# %% ../../nbs/data/13_signature.ipynb #look-def
 def _weight(known: np.ndarray) -> np.ndarray:
     "A Hann window (time,) over what is known, and 0 elsewhere."
     at = np.flatnonzero(known)
@@ -230,24 +245,29 @@ def _spectrum(sight: Sight, series: np.ndarray, size: int) -> np.ndarray:
     return np.abs(np.fft.fft(sight.weight * np.interp(even, sight.time_s, series), size)) ** 2
 
 
-def _look_for_slip(
-    sight: Sight, supply_hz: float, pole_pairs: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[tuple]]:
-    "Slips (slip,), their evidence in nepers, which of them a motor can have; series and lines."
+def _rotor_series(sight: Sight, supply_hz: float) -> list[tuple]:
+    "The series that the shaft's lines stand in, their power spectra, and which lines."
     size = 1 << (4 * len(sight.weight) - 1).bit_length()
-    step_hz = sight.fs / size
-    shaft = supply_hz / pole_pairs  # Hz at slip 0
-    slip = np.arange(-_AROUND, _AROUND, step_hz / shaft)
-    possible = (slip >= 0) & (slip * supply_hz <= _MOST_SLIP_HZ)
     series = [(sight.without(sight.current, supply_hz), _ROTOR)]
     if sight.flux is not None:
         series.append((sight.without(sight.flux, supply_hz), _COIL))
+    return [(x, _spectrum(sight, x, size), lines) for x, lines in series]
+
+
+def _look_for_slip(
+    sight: Sight, supply_hz: float, pole_pairs: int, found: list[tuple]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "Slips (slip,), their evidence in nepers in what `_rotor_series` found, which of them a motor can have."
+    step_hz = sight.fs / len(found[0][1])
+    shaft = supply_hz / pole_pairs  # Hz at slip 0
+    slip = np.arange(-_AROUND, _AROUND, step_hz / shaft)
+    possible = (slip >= 0) & (slip * supply_hz <= _MOST_SLIP_HZ)
     total = 0.0
-    for x, lines in series:
+    for _, spectrum, lines in found:
         hz = np.array([k * supply_hz + n * shaft * (1 - slip) for k, n in lines])
         reach = np.abs(hz).max(axis=1) < sight.fs / 2
-        total = total + _evidence(_spectrum(sight, x, size), hz[reach], step_hz)
-    return slip, total, possible, series
+        total = total + _evidence(spectrum, hz[reach], step_hz)
+    return slip, total, possible
 
 
 def slip_of(
@@ -257,12 +277,13 @@ def slip_of(
     pole_pairs: int,
 ) -> tuple[float, bool]:  # 0 to 0.35, and whether the shaft's lines stand out; (0, False) when they don't
     "The slip, from the shaft's lines in currents and flux."
-    slip, evidence, possible, series = _look_for_slip(sight, supply_hz, pole_pairs)
+    series = _rotor_series(sight, supply_hz)
+    slip, evidence, possible = _look_for_slip(sight, supply_hz, pole_pairs, series)
     if evidence[possible].max() - np.median(evidence) < _SURE:
         return 0.0, False
     shaft = supply_hz / pole_pairs  # Hz at slip 0
     best = float(slip[possible][evidence[possible].argmax()])
-    near = [(x, k, n) for x, lines in series for k, n in lines if abs(k) <= 1]
+    near = [(x, k, n) for x, _, lines in series for k, n in lines if abs(k) <= 1]
     for _ in range(3):
         found = [_slope(sight, x, k * supply_hz + n * shaft * (1 - best)) for x, k, n in near]
         moved = sum(n * off_hz * power for (_, _, n), (off_hz, power) in zip(near, found))
@@ -282,8 +303,9 @@ _APART = 2.0  # widths of a line (1 / seconds) that set the shaft's lines of one
 def _pairs_seen(sight: Sight, supply_hz: float) -> set[int]:
     "The numbers of pole pairs whose lines stand out."
     seen = set()
+    series = _rotor_series(sight, supply_hz)
     for pole_pairs in range(1, MOST_PAIRS + 1):
-        slip, evidence, possible, _ = _look_for_slip(sight, supply_hz, pole_pairs)
+        slip, evidence, possible = _look_for_slip(sight, supply_hz, pole_pairs, series)
         best = int(np.flatnonzero(possible)[evidence[possible].argmax()])
         clear = evidence[best] - np.median(evidence) >= _CLEAR
         peak = evidence[best] == evidence[best : best + _SKIRT].max()  # not what a line beyond the last slip spreads
@@ -532,6 +554,8 @@ def unfit(
     sight = look(bare)
     if sight is None:
         known_s = np.isfinite(current).all(axis=0).sum() / recording.fs
+        if known_s >= SHORTEST_S:
+            return f"gaps all over its currents, expected at least {SHORTEST_S:g} s without one for a signature"
         return f"{known_s:.3g} s of known currents, expected at least {SHORTEST_S:g} s for a signature"
     if supply_line(sight) is not None:
         return ""

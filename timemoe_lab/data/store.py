@@ -116,13 +116,18 @@ class Blocks:
         path: Path,  # folder of the block files
         series: np.ndarray,  # (series,) rows of SERIES
         n_channels: int,  # of each recording
+        crc: np.ndarray | None = None,  # (block,) CRC-32 of all files' blocks in order; None: they aren't checked
     ):
+        self.path = path
         self.series = series
         self.flat = [self._map(path, number) for number in range(int(series["file"].max()) + 1)]
         per_recording = series.reshape(-1, n_channels)
         self._file = per_recording["file"][:, 0].astype(np.int64)
         self._n = per_recording["n_samples"][:, 0].astype(np.int64)
         self._first = per_recording["block"].astype(np.int64) * BLOCK  # sample in its file
+        counts = [len(samples) // BLOCK for samples in self.flat]
+        self._crc = None if crc is None else np.split(crc, np.cumsum(counts)[:-1])
+        self._fresh = [np.full(count, crc is not None) for count in counts]  # blocks that nobody has read yet
 
     def _map(self, path: Path, number: int) -> np.ndarray:
         "The samples of one file, mapped; it has to hold all that the index counts."
@@ -141,6 +146,7 @@ class Blocks:
         first = self._first[number]
         n = self._n[number]
         end = first[-1] + n + -n % BLOCK
+        self._check(int(self._file[number]), range(first[0] // BLOCK, end // BLOCK))
         return self.flat[self._file[number]][first[0] : end].reshape(len(first), -1)[:, :n]
 
     def window(
@@ -152,6 +158,7 @@ class Blocks:
     ) -> np.ndarray:  # (length,) float32, mapped from the file
         "One window, without a copy."
         (first,) = self._find(recording, channel, start, length).tolist()
+        self._check(int(self._file[recording]), range(first // BLOCK, (first + length - 1) // BLOCK + 1))
         return self.flat[self._file[recording]][first : first + length]
 
     def windows(
@@ -170,8 +177,24 @@ class Blocks:
             raise ValueError(f"out of shape {out.shape}: expected {(len(first), length)}")
         file = np.broadcast_to(self._file[np.asarray(recording, np.int64)], len(first)).tolist()
         for row, number, a in zip(out, file, first):
+            fresh = self._fresh[number]
+            if fresh[a // BLOCK] or fresh[(a + length - 1) // BLOCK] or length > BLOCK:
+                self._check(number, range(a // BLOCK, (a + length - 1) // BLOCK + 1))
             row[:] = self.flat[number][a : a + length]
         return out
+
+    def _check(self, number: int, blocks: range) -> None:
+        "Holds blocks of a file against their checksums, each when it is read for the first time."
+        fresh = self._fresh[number]
+        for block in blocks:
+            if fresh[block]:
+                data = self.flat[number][block * BLOCK : (block + 1) * BLOCK]
+                if zlib.crc32(data) != self._crc[number][block]:
+                    path = self.path / f"blocks-{number:03d}.bin"
+                    raise InputError(
+                        f"{path}: block {block} is damaged, its checksum doesn't fit; {_AGAIN} {self.path}"
+                    )
+                fresh[block] = False
 
     def _find(self, recording, channel, start, length: int) -> np.ndarray:
         "First sample in its file of each window, after a check."
@@ -261,7 +284,8 @@ class Store(Blocks):
         self.oddest: Odd | None = header["oddest"]  # None: there were no three to compare
         self.warnings: dict[str, str] = header.get("warnings", {})  # by what they are about
         self.entries: tuple[Entry, ...] = header["entries"]
-        super().__init__(self.path, _read_table(self.path, header, "index.npy"), len(self.channels))
+        tables = [_read_table(self.path, header, name) for name in ("index.npy", "crc.npy")]
+        super().__init__(self.path, tables[0], len(self.channels), tables[1])
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{sum(e.split == s for e in self.entries)} {s}" for s in SPLIT_CODES)

@@ -332,6 +332,7 @@ def window_parts(
     hop: int,  # samples in a cell
     width: int,  # cells in a window
     tiny: float | np.ndarray = TINY,  # see band_energy
+    known: np.ndarray | None = None,  # (series, time) bool; samples that half a window needs; None: the counted ones
 ) -> dict[str, np.ndarray]:  # by part: (series, window, feature) float32, gradient (series, window, leads * axes)
     "The parts of every window that come from the model; NaN where too little is valid."
     n = spans(reading.n, width)[..., None]
@@ -346,8 +347,9 @@ def window_parts(
         parts |= {"gradient": gradient, "latent": latent}
     parts |= {"routing": gate} if gate.shape[-1] else {}
     settled = min(-(-reading.burn_in // hop), n.shape[1] - 1)
+    enough = n if known is None else spans(cells(np.ones(known.shape), known, hop), width)[..., None]
     for part in parts.values():
-        part[n[..., 0] < 0.5 * min(hop * width, counted.shape[1])] = np.nan
+        part[enough[..., 0] < 0.5 * min(hop * width, counted.shape[1])] = np.nan
         part[:, :settled] = part[:, settled : settled + 1]
     return {name: part.astype(np.float32) for name, part in parts.items()}
 
@@ -375,7 +377,8 @@ def sequence_part(
     plus = mean(s * back)
     minus = mean(np.conj(s) * back).conj()
     zero = mean(known.mean(axis=0) * back)
-    power = np.abs(plus) ** 2 + TINY
+    square = np.abs(s) ** 2
+    power = np.abs(plus) ** 2 + TINY * min(1.0, float(square.mean())) + 1e-300  # in whatever unit
     negative_share = minus * plus / power
     zero_share = 2 * zero * plus.conj() / power
     value = np.stack([negative_share.real, negative_share.imag, zero_share.real, zero_share.imag])
@@ -457,24 +460,24 @@ def gather(
     hop, width = pooling(recording.fs / seen.factor, config.score)
     x, valid, n_repaired = guard(seen.x, seen.valid)
     used = valid.any(axis=1)
-    counted = valid & seen.clean
+    sure = valid & seen.clean
+    counted = seen.read & seen.clean  # means want whole periods
+    how = {"kind": config.score.error, "distance": config.score.distance, "positions": config.score.positions}
     reading = read_series(
         model,
         x[used],
         context=config.data.context,
         hop=hop,
-        valid=valid[used],
+        valid=seen.read[used],
         counted=counted[used],
         space=space and _in_use(space, used, config.score),
         scope=config.data.scope,
-        kind=config.score.error,
-        distance=config.score.distance,
-        positions=config.score.positions,
+        **how,
     )
     supply = None if signature is None else signature.condition[0] / stretch / recording.fs * seen.factor
     wave = _wave(framed, frame, config.data, supply, known)
-    own = window_parts(reading, counted[used], hop=hop, width=width, tiny=_tiny(frame)[used])
-    motor = _read_motor(recording, frame, config, x, counted, supply)
+    own = window_parts(reading, counted[used], hop=hop, width=width, tiny=_tiny(frame)[used], known=sure[used])
+    motor = _read_motor(recording, frame, config, x, sure, supply)
     return Evidence(
         name=recording.name,
         series=frame.series,
