@@ -262,6 +262,7 @@ def test_trouble_in_one_process_is_everyones(store, tmp_path, kind):
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:114] err == 0. DefaultCPUAllocator: can't allocate memory: you"),
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 274877906944 bytes."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     ],
 )
 def test_a_batch_that_does_not_fit_is_halved_and_the_data_stay_the_same(store, tmp_path, monkeypatch, capsys, error):
@@ -301,6 +302,50 @@ def test_another_error_of_the_engine_is_not_taken_for_a_lack_of_memory(store, tm
     monkeypatch.setattr(step_room, "read_windows", broken)
     with pytest.raises(RuntimeError, match="shapes"):
         train(start_run(tmp_path / "run", store, recipe()), store)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw_bf16"])
+def test_memory_that_runs_out_inside_an_update_changes_no_weight_twice(store, tmp_path, monkeypatch, optimizer):
+    real = {kind: kind.step for kind in (torch.optim.AdamW, BF16AdamW)}
+    calls = []
+
+    def half(self, *given):
+        calls.append(0)
+        if len(calls) == 3:  # after 7 of the parameters
+            groups = self.param_groups
+            self.param_groups = groups[:7]
+            real[type(self)](self)
+            self.param_groups = groups
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return real[type(self)](self, *given)
+
+    for kind in real:
+        monkeypatch.setattr(kind, "step", half)
+    config = recipe(optimizer=optimizer, checkpoint_every=2)
+    run = start_run(tmp_path / "run", store, config)
+    with pytest.raises(InputError, match="step 3: memory ran out inside the update.*the last checkpoint is whole") as told:
+        train(run, store)
+    assert "\n" not in str(told.value) and len(calls) == 3 and not halvings(run)  # the step was not tried again
+    assert [step_of(p) for p in run.checkpoints()] == [2]
+    assert train(run, store)  # as it says
+    for kind, step in real.items():
+        monkeypatch.setattr(kind, "step", step)
+    assert weights_of(run) == weights_of(finished(tmp_path / "whole", store, config))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw_bf16", "adamw8bit"])
+def test_an_update_allocates_no_moment(monkeypatch, optimizer):
+    monkeypatch.setattr(step_room, "_adamw8bit", lambda: Fake8bit)
+    config = replace(tiny().train, optimizer=optimizer)
+    model = TimeMoE(tiny().model, seed=0).to(torch.bfloat16 if optimizer == "adamw_bf16" else torch.float32)
+    made = make_optimizer(model, config)
+    held = {p: {k: v.data_ptr() for k, v in made.state[p].items() if torch.is_tensor(v)} for p in model.parameters()}
+    assert all(len(tensors) >= 2 for tensors in held.values())
+    windows = np.random.default_rng(0).normal(size=(2, 65)).astype(np.float32)
+    batch = [(windows, np.ones_like(windows, bool))]
+    train_step(model, made, batch, step=1, delta=1.0, config=config, log=False)
+    after = {p: {k: v.data_ptr() for k, v in made.state[p].items() if torch.is_tensor(v)} for p in model.parameters()}
+    assert after == held
 
 
 # Steps that fail
@@ -543,12 +588,16 @@ class Fake8bit(torch.optim.AdamW):
     def __init__(self, groups, lr, betas):
         super().__init__(groups, lr=lr, betas=betas, foreach=False)
 
+    def check_overrides(self):
+        pass
+
+    def init_state(self, group, p, gindex, pindex):
+        self.state[p] |= {"state1": torch.zeros_like(p, dtype=torch.uint8), "qmap1": self.table, "step": 0}
+
     def step(self):
         for group in self.param_groups:
             for p in group["params"]:
                 state = self.state[p]
-                if not state:
-                    state |= {"state1": torch.zeros_like(p, dtype=torch.uint8), "qmap1": self.table, "step": 0}
                 state["step"] += 1
                 state["state1"] += (p.grad > 0).to(torch.uint8)
                 p.data -= group["lr"] * self.table[state["state1"].long()]

@@ -130,5 +130,5 @@ def is_out_of_memory(
     error: RuntimeError,
 ) -> bool:
     "Whether there was too little memory, of a GPU or of the machine."
-    words = ("out of memory", "not enough memory", "can't allocate memory")
+    words = ("out of memory", "not enough memory", "can't allocate memory", "STATUS_ALLOC_FAILED")  # the last: cuBLAS
     return isinstance(error, torch.OutOfMemoryError) or any(w in str(error) for w in words)
