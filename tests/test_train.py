@@ -14,18 +14,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import clockless, short_windows
+from conftest import clockless, short_windows, told_parts
 from safetensors.torch import load_file
 
-from timemoe_lab.agent.heartbeat import beat
+from timemoe_lab.agent.heartbeat import beat, read_beat
 from timemoe_lab.agent.state import beat_table
 from timemoe_lab.cli import main
 from timemoe_lab.config import base, tiny
 from timemoe_lab.data.prepare import Normalised, normalise
+from timemoe_lab.detect.scorer import open_scorer
 from timemoe_lab.files import Bar, InputError, UsageError, read_json
 from timemoe_lab.model.device import numerics
 from timemoe_lab.model.moe import load_balancing_loss
-from timemoe_lab.model.timemoe import TimeMoE, read_windows
+from timemoe_lab.model.timemoe import ATTENTION, TimeMoE, read_windows
 from timemoe_lab.records import Beat, Decision, Event
 from timemoe_lab.run.folder import RunFolder, start_run, step_of
 from timemoe_lab.train.loop import Ahead, train, training_data, warnings_at
@@ -46,6 +47,8 @@ from timemoe_lab.train.step import (
 
 loop_room = import_module("timemoe_lab.train.loop")
 step_room = import_module("timemoe_lab.train.step")
+reading_room = import_module("timemoe_lab.detect.reading")
+timemoe_room = import_module("timemoe_lab.model.timemoe")
 
 N_TENSORS = len(list(TimeMoE(tiny().model).parameters()))
 
@@ -207,6 +210,8 @@ from timemoe_lab.train.step import Team
 from importlib import import_module
 
 step_room = import_module("timemoe_lab.train.step")
+reading_room = import_module("timemoe_lab.detect.reading")
+timemoe_room = import_module("timemoe_lab.model.timemoe")
 store, out, kind = Store(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 config = tiny()
 config = replace(config, train=replace(config.train, steps=4, batch=4, accumulation=6, log_every=1, warmup=1))
@@ -323,7 +328,8 @@ def test_memory_that_runs_out_inside_an_update_changes_no_weight_twice(store, tm
         monkeypatch.setattr(kind, "step", half)
     config = recipe(optimizer=optimizer, checkpoint_every=2)
     run = start_run(tmp_path / "run", store, config)
-    with pytest.raises(InputError, match="step 3: memory ran out inside the update.*the last checkpoint is whole") as told:
+    said = "step 3: memory ran out inside the update.*the last checkpoint is whole"
+    with pytest.raises(InputError, match=said) as told:
         train(run, store)
     assert "\n" not in str(told.value) and len(calls) == 3 and not halvings(run)  # the step was not tried again
     assert [step_of(p) for p in run.checkpoints()] == [2]
@@ -571,6 +577,45 @@ def test_a_run_in_pure_bf16_learns_and_goes_on_to_the_same_bytes(store, tmp_path
     events = clockless(run)
     shutil.rmtree(run.checkpoint("last"))
     assert train(run, store) and weights_of(run) == expected and clockless(run) == events
+
+
+def only_halves(q, k, v, mask, causal):
+    "A kernel that refuses what the flash-attn package refuses, wherever it computes."
+    if q.dtype == torch.float32:
+        raise ValueError(f"{q.dtype}, expected bf16")
+    return ATTENTION["sdpa"](q, k, v, mask, causal)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_beat_scores_as_score_does_whatever_trains(store, tmp_path, monkeypatch, precision):
+    monkeypatch.setitem(ATTENTION, "flash_attn", only_halves)
+    monkeypatch.setattr(timemoe_room, "find_spec", lambda name: name)
+    seen, kernels, grads = set(), set(), []
+
+    def watched(model, x, valid, **how):
+        out = read_windows(model, x, valid, **how)
+        cast = torch.is_autocast_enabled("cpu")
+        seen.add((torch.get_float32_matmul_precision(), torch.get_autocast_dtype("cpu") if cast else torch.float32))
+        return out
+
+    def beaten(model, progress):
+        grads.extend(p.grad for p in model.parameters())
+        kernels.update(block.attention.kernel for block in model.blocks)
+        with numerics(config.train, torch.device("cuda")):  # TF32, as a training on a GPU switches it on
+            return beat(run, store, model, progress)
+
+    monkeypatch.setattr(reading_room, "read_windows", watched)
+    config = told_parts(recipe(steps=2, attention="flash_attn", precision="bf16", batch=4, accumulation=1))
+    config = replace(config, score=replace(config.score, precision=precision))
+    run = start_run(tmp_path / "run", store, config)
+    assert train(run, store, heartbeat=beaten) and not run.events("beat_failed")
+    assert seen == {("highest", torch.bfloat16 if precision == "bf16" else torch.float32)}
+    assert kernels == {ATTENTION["sdpa"]} and grads.count(None) == len(grads)  # room for the beat
+    scorer = open_scorer(run.path)
+    kept = [found for found in read_beat(run.checkpoint("last")) if found.split == "validation"]
+    for found, i in zip(kept, store.members("validation"), strict=True):
+        again = scorer.rows(store.recording(i))[config.score.mode].score
+        assert np.array_equal(again.astype(np.float32), found.score, equal_nan=True)
 
 
 def test_beats_and_scores_of_a_pure_bf16_run_are_computed_alike(store, tmp_path):

@@ -31,7 +31,7 @@ from ..config import TrainConfig, knobs
 from ..data.prepare import Counts, normalise
 from ..data.store import Store
 from ..files import Bar, InputError, lock_holder
-from ..model.device import numerics, own_random
+from ..model.device import in_a_line, numerics, own_random
 from ..model.moe import DEAD_SHARE
 from ..model.timemoe import TimeMoE
 from ..records import Beat, Event
@@ -340,7 +340,7 @@ def _fit(
             return train_step(training.model, training.optimizer, passes, **how), size
         except torch.OutOfMemoryError as error:
             if used == 1:
-                text = f"step {step}: one window doesn't fit into memory ({str(error)[:80]}); use a smaller preset"
+                text = f"step {step}: one window doesn't fit into memory ({in_a_line(error)}); use a smaller preset"
                 raise InputError(text) from None
         size = used // 2
         n_passes = math.ceil(n / size)
@@ -384,6 +384,7 @@ def _beat(training: Training, progress: Progress, heartbeat: Heartbeat) -> tuple
     "What a beat changes, and whether training ends with it; the first process measures, the others wait."
     run = training.run
     stop = False
+    training.optimizer.zero_grad(set_to_none=True)  # room for the beat
     if training.team.main:
         began = training.clock.now()
         beat = _measured(training, progress, heartbeat)
@@ -401,7 +402,7 @@ def _beat(training: Training, progress: Progress, heartbeat: Heartbeat) -> tuple
 def _measured(training: Training, progress: Progress, heartbeat: Heartbeat) -> Beat | None:
     "What a heartbeat returns; None when it failed."
     try:
-        beat = heartbeat(training.model.eval(), progress)
+        beat = heartbeat(training.model.eval().use(), progress)  # by the kernels that `score` has
     except Exception as error:
         known = isinstance(error, InputError)
         why = str(error).strip() if known else f"{type(error).__name__} {error}".strip()
@@ -412,9 +413,14 @@ def _measured(training: Training, progress: Progress, heartbeat: Heartbeat) -> B
         training.log("beat_failed", progress.step, facts)
         return None
     finally:
-        training.model.train()
+        training.model.train().use(**_kernels(training.run.config.train))
     training.failed = ""
     return beat
+
+
+def _kernels(config: TrainConfig) -> dict:
+    "How a model computes while it trains, see TimeMoE.use."
+    return {"attention": config.attention, "experts": config.experts, "recompute": config.recompute}
 
 
 def _act(training: Training, progress: Progress, beat: Beat) -> tuple[Progress, bool]:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from ..config import Config, TrainConfig
 from ..data.prepare import Normalised, guard, training_starts
 from ..files import InputError, UsageError, require
-from ..model.device import is_out_of_memory, precision_context
+from ..model.device import in_a_line, is_out_of_memory, precision_context
 from ..model.moe import load_balancing_loss, summarise_routing
 from ..model.timemoe import TimeMoE, read_windows
 
@@ -472,6 +472,6 @@ def _update(optimizer: torch.optim.Optimizer, team: Team, step: int) -> None:
     if any(team.any(lost is not None)):
         raise InputError(
             f"step {step}: memory ran out inside the update, with some weights changed and others not "
-            f"({(lost or 'in another process')[:80]}); the last checkpoint is whole: make room, or train with "
+            f"({in_a_line(lost or 'in another process')}); the last checkpoint is whole: make room, or train with "
             "a smaller preset, and go on with: timemoe-lab resume RUN"
         )
