@@ -1798,6 +1798,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'timemoe_lab/detect/reading.py'),
                                             'timemoe_lab.detect.reading.learn_space': ( 'detect/reading.html#learn_space',
                                                                                         'timemoe_lab/detect/reading.py'),
+                                            'timemoe_lab.detect.reading.places': ( 'detect/reading.html#places',
+                                                                                   'timemoe_lab/detect/reading.py'),
                                             'timemoe_lab.detect.reading.pooling': ( 'detect/reading.html#pooling',
                                                                                     'timemoe_lab/detect/reading.py'),
                                             'timemoe_lab.detect.reading.read_scored': ( 'detect/reading.html#read_scored',
