@@ -54,6 +54,13 @@ def test_a_gpu_without_bf16_is_named(monkeypatch):
             check_machine(config, torch.device("cuda:0"))
 
 
+@pytest.mark.parametrize(("device", "precision"), [("cpu", "auto"), ("cuda", "fp32")])
+def test_flash_attn_where_it_can_only_fail_is_refused_beforehand(device, precision):
+    config = replace(tiny(), train=replace(tiny().train, attention="flash_attn", precision=precision))
+    with pytest.raises(UsageError, match="attention='flash_attn': works in bf16 on a GPU.*use 'sdpa'"):
+        check_machine(config, torch.device(device))
+
+
 @pytest.mark.parametrize("built", ["13.0", None])
 def test_a_gpu_that_pytorch_cannot_use_stops_a_command_that_did_not_ask_for_the_cpu(
     tmp_path, monkeypatch, capsys, built

@@ -1074,7 +1074,7 @@ EXTRAS = {  # by module: how to get it
     "plotly": "pip install 'timemoe-lab[lab]'",
     "mcp": "pip install 'timemoe-lab[operator]'",
     "huggingface_hub": "pip install huggingface_hub",
-    "flash_attn": "pip install flash-attn --no-build-isolation (for a GPU)",
+    "flash_attn": "pip install 'timemoe-lab[flash]' --no-build-isolation (for a GPU; needs nvcc)",
     "bitsandbytes": "pip install bitsandbytes (for a GPU)",
     "triton": "pip install triton (for a GPU)",
 }

@@ -1,5 +1,5 @@
-"""Training, beats, going on and scoring on a pretended GPU: no tensor is on the wrong device, numbers are the CPU's, and
-the host waits and copies no more than it has to. Faults that only a GPU would show are put in, and seen.
+"""Training, beats, going on and scoring on a pretended GPU: no tensor is on the wrong device, numbers are the CPU's,
+and the host waits and copies no more than it has to. Faults that only a GPU would show are put in, and seen.
 """
 
 import json

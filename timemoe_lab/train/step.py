@@ -272,6 +272,10 @@ def check_machine(
     halves = config.train.precision == "bf16" or config.train.optimizer == "adamw_bf16"
     able = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
     require(able or not halves, f"bf16: {device} computes no bfloat16; use precision fp32 and optimizer adamw")
+    flash = config.train.attention == "flash_attn"
+    fits = device.type == "cuda" and config.train.precision != "fp32"
+    how = f"in precision {config.train.precision} on {device}"
+    require(fits or not flash, f"attention='flash_attn': works in bf16 on a GPU, not {how}; use 'sdpa'")
     with torch.device("meta"):
         TimeMoE(config.model).use(attention=config.train.attention, experts=config.train.experts)
 
