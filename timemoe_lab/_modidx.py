@@ -1762,6 +1762,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'timemoe_lab/detect/reading.py'),
                                             'timemoe_lab.detect.reading._Sums.reading': ( 'detect/reading.html#_sums.reading',
                                                                                           'timemoe_lab/detect/reading.py'),
+                                            'timemoe_lab.detect.reading._as_scored': ( 'detect/reading.html#_as_scored',
+                                                                                       'timemoe_lab/detect/reading.py'),
                                             'timemoe_lab.detect.reading._check_enough': ( 'detect/reading.html#_check_enough',
                                                                                           'timemoe_lab/detect/reading.py'),
                                             'timemoe_lab.detect.reading._in_use': ( 'detect/reading.html#_in_use',

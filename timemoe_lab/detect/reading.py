@@ -163,7 +163,7 @@ def _moments(
         n += len(h)
     return total, square, n
 
-
+# %% ../../nbs/detect/50_reading.ipynb #space-parts
 def _spread_starts(n: int, size: int, most: int) -> np.ndarray:
     "Where at most so many windows start, spread evenly over n samples."
     n_windows = min(most, (n - size) // max(1, size // OVERLAP) + 1)
@@ -330,7 +330,7 @@ def read_series(
 
     return in_passes(model, read, context=grid.size, batch=batch)
 
-
+# %% ../../nbs/detect/50_reading.ipynb #read-pass-def
 def _read_pass(
     model: TimeMoE,
     sums: _Sums,
@@ -567,10 +567,7 @@ def gather(
         counted=counted[used],
         space=space and _in_use(space, used, config.score),
         scope=config.data.scope,
-        kind=config.score.error,
-        distance=config.score.distance,
-        positions=config.score.positions,
-        precision=config.score.precision,
+        **_as_scored(config.score),
     )
     supply = None if signature is None else signature.condition[0] / stretch / recording.fs * seen.factor
     wave = _wave(framed, frame, config.data, supply, known)
@@ -591,6 +588,12 @@ def gather(
         stretch=stretch,
         outside=known.says(signature.condition) if known and signature else "",
     )
+
+
+def _as_scored(config: ScoreConfig) -> dict:
+    "How a score asks for its readings."
+    how = {"kind": config.error, "distance": config.distance}
+    return how | {"positions": config.positions, "precision": config.precision}
 
 # %% ../../nbs/detect/50_reading.ipynb #gather-parts
 def _check_enough(recording: Recording, seen: Normalised, data: DataConfig) -> None:

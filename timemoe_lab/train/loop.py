@@ -238,7 +238,7 @@ class Clock:
             return True
         return bool(self._every_steps) and step % self._every_steps == 0
 
-# %% ../../nbs/train/41_loop.ipynb #training-def
+# %% ../../nbs/train/41_loop.ipynb #pace-def
 SLOWED = 10  # times
 
 
@@ -260,11 +260,11 @@ class Pace:
         if before or not self._slow:
             return ""
         return (
-            f"warning: {rate:,.0f} tokens/s after {self.best:,.0f}: where a GPU's memory is full, its driver under WSL moves "
-            "it to the system's instead of failing; close what else uses the GPU, or train with a smaller batch"
+            f"warning: {rate:,.0f} tokens/s after {self.best:,.0f}: where a GPU's memory is full, its driver under WSL "
+            "moves it to the system's instead of failing; close what else uses the GPU, or train with a smaller batch"
         )
 
-
+# %% ../../nbs/train/41_loop.ipynb #training-def
 class Training:
     "What a process needs to go on from step to step."
 
