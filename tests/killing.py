@@ -18,6 +18,7 @@ from importlib import import_module
 import torch._dynamo  # noqa: F401 (the first optimizer of a process imports it: once, before the forks)
 
 cli_room = import_module("timemoe_lab.cli")
+checkpoint_room = import_module("timemoe_lab.run.checkpoint")
 folder_room = import_module("timemoe_lab.run.folder")
 loop_room = import_module("timemoe_lab.train.loop")
 
@@ -60,6 +61,13 @@ def half(path, data, point):
         file.write(data[len(data) // 2 :])
 
 
+def half_of_tensors(real, tensors, path, point):
+    real(tensors, path)
+    os.truncate(path, path.stat().st_size // 2)
+    point()
+    real(tensors, path)
+
+
 def half_a_line(log, real, point):
     waiting = log._waiting
     log._waiting = waiting[: len(waiting) // 2]
@@ -77,6 +85,8 @@ def command(job, report):
     for name in ("fsync", "replace", "rename", "unlink", "rmdir"):
         around(os, name, point)
     pathlib.Path.write_bytes = lambda path, data: half(path, data, point)
+    whole = checkpoint_room.save_file
+    checkpoint_room.save_file = lambda tensors, path: half_of_tensors(whole, tensors, path, point)
     real = folder_room.RunLog.flush
     folder_room.RunLog.flush = lambda log: half_a_line(log, real, point)
     advance = loop_room._advance

@@ -24,10 +24,10 @@ from timemoe_lab.config import AgentConfig, Rule, adjust, config_from_dict, tiny
 from timemoe_lab.data.ingest import write_store
 from timemoe_lab.data.motor import campaign, simulate, with_fault
 from timemoe_lab.data.recording import Recording
-from timemoe_lab.files import InputError, UsageError, write_json
+from timemoe_lab.files import InputError, UsageError, read_json, sealed, write_json
 from timemoe_lab.records import Beat
 from timemoe_lab.detect.reading import gather
-from timemoe_lab.run.folder import RunFolder, frame_of, start_run, step_of
+from timemoe_lab.run.folder import RunFolder, digest_of, frame_of, start_run, step_of
 from timemoe_lab.train.loop import train
 
 heartbeat_room = import_module("timemoe_lab.agent.heartbeat")
@@ -261,8 +261,11 @@ def test_restored_weights_are_those_of_the_best_beat(store, tmp_path):
     for path in by_hand.checkpoints():
         if step_of(path) > 4:
             shutil.rmtree(path)
-    for name in ("model", "optimizer", "rng"):
-        shutil.copy(by_hand.checkpoint("2") / f"{name}.safetensors", by_hand.checkpoint("4"))
+    here, state = by_hand.checkpoint("4"), read_json(by_hand.checkpoint("4") / "state.json")
+    for name in ("model.safetensors", "optimizer.safetensors", "rng.safetensors"):
+        shutil.copy(by_hand.checkpoint("2") / name, here)
+        state["files"][name] = digest_of(here / name)
+    write_json(here / "state.json", sealed({k: v for k, v in state.items() if k != "seal"}))
     assert train(by_hand, store, heartbeat=answers(by_hand))
     assert weights_of(run, "6") == weights_of(by_hand, "6")
     again = RunFolder(shutil.copytree(run.path, tmp_path / "again"))

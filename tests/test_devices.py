@@ -1,8 +1,11 @@
 "Precision and devices: bf16 on a CPU, and the same numbers on a GPU where there is one."
 
+import sys
 from dataclasses import replace
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,14 +14,20 @@ from safetensors.torch import load_file
 
 from timemoe_lab.agent.heartbeat import beat
 from timemoe_lab.bench import BenchHow, bench_model
+from timemoe_lab.cli import main
 from timemoe_lab.config import tiny
+from timemoe_lab.data.prepare import Normalised
 from timemoe_lab.detect.reading import gather
 from timemoe_lab.files import UsageError
+from timemoe_lab.model.device import numerics, pick_device
 from timemoe_lab.model.published import from_published
-from timemoe_lab.model.timemoe import TimeMoE
+from timemoe_lab.model.timemoe import ATTENTION, TimeMoE
 from timemoe_lab.run.folder import frame_of, start_run
-from timemoe_lab.train.loop import train
-from timemoe_lab.train.step import check_machine, make_optimizer, train_step
+from timemoe_lab.train.loop import Ahead, train
+from timemoe_lab.train.step import WindowOrder, check_machine, make_optimizer, train_step
+
+device_room = import_module("timemoe_lab.model.device")
+loop_room = import_module("timemoe_lab.train.loop")
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -43,6 +52,98 @@ def test_a_gpu_without_bf16_is_named(monkeypatch):
         check_machine(config, torch.device("cpu"))
         with pytest.raises(UsageError, match="cuda:0 computes no bfloat16; use precision fp32"):
             check_machine(config, torch.device("cuda:0"))
+
+
+@pytest.mark.parametrize(("device", "precision"), [("cpu", "auto"), ("cuda", "fp32")])
+def test_flash_attn_where_it_can_only_fail_is_refused_beforehand(device, precision):
+    config = replace(tiny(), train=replace(tiny().train, attention="flash_attn", precision=precision))
+    with pytest.raises(UsageError, match="attention='flash_attn': works in bf16 on a GPU.*use 'sdpa'"):
+        check_machine(config, torch.device(device))
+
+
+@pytest.mark.parametrize("built", ["13.0", None])
+def test_a_gpu_that_pytorch_cannot_use_stops_a_command_that_did_not_ask_for_the_cpu(
+    tmp_path, monkeypatch, capsys, built
+):
+    def too_old():
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).\nPlease update it")
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(device_room.unusable_gpu, "__defaults__", ((str(tmp_path),),))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "init", too_old)
+    monkeypatch.setattr(torch.version, "cuda", built)
+    why = "is too old" if built else "is built without CUDA"
+    with pytest.raises(UsageError, match=f"--device auto: an NVIDIA GPU is here, but .*{why}.*--device cpu"):
+        pick_device("auto")
+    assert pick_device("cpu").type == "cpu"
+    assert main(["demo", "--out", str(tmp_path / "out")]) == 2 and not (tmp_path / "out").exists()
+    said = capsys.readouterr().err.strip()
+    assert why in said and len(said.splitlines()) == 1
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # hidden on purpose
+    assert pick_device("auto").type == "cpu"
+
+
+def test_memory_that_cannot_be_pinned_is_said_once_and_training_goes_on(monkeypatch, capsys):
+    def refused(tensor):
+        raise RuntimeError("CUDA error: out of memory\nCompile with TORCH_USE_CUDA_DSA")
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", refused)
+    series = Normalised(np.random.default_rng(0).normal(size=(1, 900)).astype(np.float32), np.ones((1, 900), bool), 1)
+    order = WindowOrder([series], window=64, stride=32, seed=0)
+    with Ahead(order, (0, 0), 4, pin=True) as batches:
+        taken = [batches.take() for _ in range(3)]
+    assert np.array_equal(np.concatenate([b.windows for b in taken]), order.take((0, 0), 12).windows)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "no pinned memory for batches (CUDA error: out of memory Compile with TORCH_USE_CUDA_DSA): "
+        "copies to the GPU take longer"
+    ]
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_deterministic_reaches_the_flash_attn_package(monkeypatch, strict):
+    asked = []
+
+    class OnGPU(torch.Tensor):
+        is_cuda = True
+
+    def flash_attn_func(q, k, v, causal, deterministic):
+        asked.append((causal, deterministic))
+        return q
+
+    package = ModuleType("flash_attn")
+    package.flash_attn_func = flash_attn_func
+    monkeypatch.setitem(sys.modules, "flash_attn", package)
+    q = torch.zeros(1, 2, 3, 8, dtype=torch.bfloat16).as_subclass(OnGPU)
+    with numerics(replace(tiny().train, deterministic=strict), torch.device("cpu")):
+        ATTENTION["flash_attn"](q, q, q, None, True)
+    assert asked == [(True, strict)]
+
+
+def test_a_tenfold_drop_of_a_gpu_s_speed_is_a_warning(store, short_config, tmp_path, monkeypatch, capsys):
+    run = start_run(
+        tmp_path / "run", store, replace(short_config, train=replace(short_config.train, steps=5, log_every=1))
+    )
+    busy = iter([1.0, 0.01, 0.01, 0.5, 0.5])
+    real = loop_room.Training.speed
+
+    def timed(training):
+        training.busy_s = next(busy)
+        training.batches.waited_s = training._waited_s  # none of it for data
+        training.team = replace(training.team, device=torch.device(device))
+        return real(training)
+
+    monkeypatch.setattr(loop_room.Training, "speed", timed)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 0)
+    device = "cuda"
+    assert train(run, store)
+    (warning,) = [e for e in run.events("warning") if "tokens/s" in e.values["what"]]
+    assert (
+        warning.step == 4
+        and "under WSL" in warning.values["what"]
+        and warning.values["what"] in capsys.readouterr().err
+    )
 
 
 @pytest.mark.cuda

@@ -314,7 +314,7 @@ def test_an_unknown_way_of_computing_is_refused(options, said):
 def test_flash_attn_that_is_not_there_is_named():
     if find_spec("flash_attn"):
         pytest.skip("flash_attn is installed here")
-    with pytest.raises(InputError, match="pip install flash-attn"):
+    with pytest.raises(InputError, match=r"pip install 'timemoe-lab\[flash\]' --no-build-isolation"):
         _small().use(attention="flash_attn")
 
 

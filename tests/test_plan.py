@@ -21,7 +21,7 @@ from timemoe_lab.cli import main
 from timemoe_lab.config import preset
 from timemoe_lab.files import UsageError
 from timemoe_lab.model.moe import load_balancing_loss
-from timemoe_lab.model.plan import GB, Job, advice, plan, ways
+from timemoe_lab.model.plan import GB, Job, advice, plan, scoring_batch, ways
 from timemoe_lab.model.timemoe import TimeMoE
 from timemoe_lab.train.step import forecast_loss, make_optimizer
 
@@ -284,6 +284,29 @@ def test_the_largest_batch_fits_and_one_more_does_not():
             assert peak(way.largest + 1) > gpu_gb * GB
 
 
+def test_a_beat_needs_room_beside_a_training_too():
+    model = preset("base").model
+    job = Job(context=2048, batch=1, recompute=True)
+    planned = plan(model, job)
+    score = Job(context=2048, batch=scoring_batch(model, 2048), train=False, precision="fp32")
+    passing = plan(model, score).peak - plan(model, score).weights
+    assert planned.beat == pytest.approx(planned.weights + planned.moments + passing)
+    assert planned.beat > planned.peak and planned.most == planned.beat  # a small batch is no help to it
+    room = (planned.beat + planned.peak) / 2
+    assert "too much" in advice(ways(model, job, room=room), room=room)
+    assert "fits" in advice(ways(model, job, room=planned.beat), room=planned.beat)
+
+
+@pytest.mark.parametrize("name", ["small", "base", "large", "ultra"])
+def test_a_pass_of_scoring_takes_a_gigabyte_at_most(name):
+    config = preset(name)
+    batch = scoring_batch(config.model, config.data.context)
+    for windows, fits in ((batch, True), (2 * batch, batch == 64)):  # 64 are enough for any device
+        job = Job(context=config.data.context, batch=windows, train=False, precision="fp32")
+        planned = plan(config.model, job)
+        assert (planned.peak - planned.weights <= GB) == fits
+
+
 def test_each_way_needs_less_than_those_before_it():
     for job in (Job(context=2048, batch=8), Job(context=2048, batch=8, optimizer="adamw8bit", recompute=True)):
         peaks = [way.plan.peak for way in ways(preset("ultra").model, job, room=24 * GB)]
@@ -357,6 +380,9 @@ def test_the_command_prints_a_table_and_the_same_as_json(capsys):
     first = found["ways"][0]
     assert first["seconds"] == pytest.approx(first["tflop"]) and first["weights"] == pytest.approx(4 * 2416545792 / GB)
     assert f"{first['peak']:.2f}" in text and found["train"] in text
+    assert main(["plan", "--preset", "ultra", "--for", "score", "--json"]) == 0
+    (row, *_) = json.loads(capsys.readouterr().out)["ways"]
+    assert row["batch"] == scoring_batch(preset("ultra").model, 2048) == 4  # what beats and scores read in a pass
 
 
 if __name__ == "__main__":

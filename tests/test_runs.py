@@ -5,6 +5,8 @@ import json
 import os
 import platform
 import random
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -18,7 +20,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import clockless, short_windows, told_parts
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 
 from timemoe_lab.agent.heartbeat import beat
 from timemoe_lab.agent.reproduce import agreement, compare_runs, reproduce
@@ -449,15 +452,15 @@ def no_room(*_):
 
 def test_a_full_disk_is_reported_and_training_goes_on(small_store, whole, tmp_path, monkeypatch, capsys):
     run = start_run(tmp_path / "run", small_store, recipe())
-    real = Path.write_bytes
+    real = checkpoint_room.save_file
 
-    def write(path, data):
+    def write(tensors, path):
+        real(tensors, path)
         if any(f"step-{step:06d}" in str(path) for step in (7, 8)) and path.name == "optimizer.safetensors":
-            real(path, data[: len(data) // 3])
-            no_room()
-        return real(path, data)
+            path.write_bytes(path.read_bytes()[:1000])
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(Path, "write_bytes", write)
+    monkeypatch.setattr(checkpoint_room, "save_file", write)
     assert train(run, small_store, heartbeat=lambda m, p: beat(run, small_store, m, p))
     assert [step_of(p) for p in run.checkpoints()] == [4, 12, 14, 16]
     assert [e.step for e in run.events("disk_full")] == [7, 8]
@@ -469,19 +472,37 @@ def test_a_full_disk_is_reported_and_training_goes_on(small_store, whole, tmp_pa
 
 def test_a_disk_that_stays_full_keeps_the_last_good_checkpoint_and_fails(small_store, tmp_path, monkeypatch, capsys):
     run = start_run(tmp_path / "run", small_store, recipe())
-    real = checkpoint_room.save
+    real = checkpoint_room.save_file
     saved = []
 
-    def full_later(tensors):
+    def full_later(tensors, path):
         saved.append(tensors)
-        return real(tensors) if len(saved) <= 3 else no_room()  # the first checkpoint is three files
+        return real(tensors, path) if len(saved) <= 3 else no_room()  # the first checkpoint is three files
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint_room, "save", full_later)
+        patch.setattr(checkpoint_room, "save_file", full_later)
         assert main(["resume", str(run.path)]) == 1
     assert "No space left on device" in (line := said(capsys)) and f"timemoe-lab resume {run.path}" in line
     assert [step_of(p) for p in run.checkpoints()] == [4] and not run.events("end")
     assert main(["resume", str(run.path)]) == 0 and run.events("end")
+
+
+def test_a_file_of_tensors_is_held_once_and_told_of_as_the_system_does(tmp_path):
+    tensors = {"b": torch.ones(16, 2**20), "a": torch.ones(3, dtype=torch.bfloat16)}
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as told:
+            checkpoint_room._write_file(tmp_path / "small", tensors)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+    assert told.value.errno == errno.EFBIG and told.value.filename == str(tmp_path / "small")
+    Path("/proc/self/clear_refs").write_text("5")  # the most memory so far is that of now
+    status = lambda name: int(re.search(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())[1])  # kB
+    held = status("VmRSS")
+    checkpoint_room._write_file(tmp_path / "whole", tensors)
+    assert status("VmHWM") - held < 16 * 1024  # of 64 MB
+    assert (tmp_path / "whole").read_bytes() == save(tensors)
 
 
 class Cramped:

@@ -1,13 +1,14 @@
 "The parts of a score: what they see, what they are fitted on, and that they can be taken apart."
 
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
 
 from timemoe_lab.config import ScoreConfig, tiny
-from timemoe_lab.data.prepare import Frame, Scale, normalise
+from timemoe_lab.data.prepare import Frame, Normalised, Scale, normalise
 from timemoe_lab.data.recording import Recording
 from timemoe_lab.detect.conditions import Seen
 from timemoe_lab.detect.reading import gather, learn_space, read_series
@@ -23,7 +24,9 @@ from timemoe_lab.detect.score import (
     to_samples,
 )
 from timemoe_lab.files import InputError, UsageError
-from timemoe_lab.model.timemoe import TimeMoE
+from timemoe_lab.model.timemoe import TimeMoE, read_windows
+
+reading_room = import_module("timemoe_lab.detect.reading")
 
 FS, N = 1000.0, 2000
 CHANNELS = ("CH1", "CH2", "CH3")
@@ -210,6 +213,47 @@ def test_numbers_do_not_depend_on_the_batch_or_on_other_channels(model, space):
     for name in ("error", "residual", "l2", "hidden", "gate", "gradient"):
         assert np.allclose(getattr(many, name), getattr(few, name), atol=2e-4), name
         assert np.allclose(getattr(many, name)[1:2], getattr(alone, name), atol=2e-4), name
+
+
+def test_a_pass_that_does_not_fit_is_halved_and_counts_once(model, space, monkeypatch, capsys):
+    x = np.random.default_rng(3).normal(size=(3, 1200)).astype(np.float32)
+    seen = [Normalised(x, np.ones_like(x, bool), 1)]
+    how = {"context": 256, "space": space}
+    expected = read_series(model, x, **how, batch=4), learn_space(model, seen, config=CONFIG.data, batch=4)
+    whole = read_series(model, x, **how), learn_space(model, seen, config=CONFIG.data)
+    passes = []
+
+    def cramped(model, x, valid, **given):
+        passes.append(len(x))
+        if len(x) > 4 and len(passes) > 1:  # not at once: a part is added up already
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+        return read_windows(model, x, valid, **given)
+
+    monkeypatch.setattr(reading_room, "read_windows", cramped)
+    found = read_series(model, x, **how, batch=16), learn_space(model, seen, config=CONFIG.data)
+    monkeypatch.setattr(model, "fits", None)
+    assert passes[:2] == [16, 11] and max(passes[4:]) == 4  # halved to 8 and to 4, and then remembered
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"{2 * n} windows don't fit into memory; from here on a pass of scoring has {n}" for n in (8, 4)]
+    for name in ("error", "residual", "l2", "n", "hidden", "gate", "gradient"):
+        assert np.array_equal(getattr(found[0], name), getattr(expected[0], name)), name
+        assert np.allclose(getattr(found[0], name), getattr(whole[0], name), atol=2e-4), name
+    for name in ("centre", "n", "mean"):
+        assert np.array_equal(getattr(found[1], name), getattr(expected[1], name)), name
+        assert np.allclose(getattr(found[1], name), getattr(whole[1], name), atol=1e-6), name
+    projections = [s.axes.T @ s.axes for s in (found[1], whole[1])]  # axes but for their signs
+    assert np.allclose(*projections, atol=1e-4)
+
+
+def test_one_window_that_does_not_fit_is_told_in_a_line(model, monkeypatch):
+    def full(*given, **how):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(reading_room, "read_windows", full)
+    with pytest.raises(InputError, match="one window doesn't fit into memory to be scored .*--device cpu") as told:
+        read_series(model, np.zeros((1, 600), np.float32), context=256)
+    monkeypatch.setattr(model, "fits", None)
+    assert "\n" not in str(told.value)
 
 
 def test_a_gradient_is_the_gradient(model, space):

@@ -14,18 +14,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import clockless, short_windows
+from conftest import clockless, short_windows, told_parts
 from safetensors.torch import load_file
 
-from timemoe_lab.agent.heartbeat import beat
+from timemoe_lab.agent.heartbeat import beat, read_beat
 from timemoe_lab.agent.state import beat_table
 from timemoe_lab.cli import main
 from timemoe_lab.config import base, tiny
 from timemoe_lab.data.prepare import Normalised, normalise
+from timemoe_lab.detect.scorer import open_scorer
 from timemoe_lab.files import Bar, InputError, UsageError, read_json
 from timemoe_lab.model.device import numerics
 from timemoe_lab.model.moe import load_balancing_loss
-from timemoe_lab.model.timemoe import TimeMoE, read_windows
+from timemoe_lab.model.timemoe import ATTENTION, TimeMoE, read_windows
 from timemoe_lab.records import Beat, Decision, Event
 from timemoe_lab.run.folder import RunFolder, start_run, step_of
 from timemoe_lab.train.loop import Ahead, train, training_data, warnings_at
@@ -46,6 +47,8 @@ from timemoe_lab.train.step import (
 
 loop_room = import_module("timemoe_lab.train.loop")
 step_room = import_module("timemoe_lab.train.step")
+reading_room = import_module("timemoe_lab.detect.reading")
+timemoe_room = import_module("timemoe_lab.model.timemoe")
 
 N_TENSORS = len(list(TimeMoE(tiny().model).parameters()))
 
@@ -207,6 +210,8 @@ from timemoe_lab.train.step import Team
 from importlib import import_module
 
 step_room = import_module("timemoe_lab.train.step")
+reading_room = import_module("timemoe_lab.detect.reading")
+timemoe_room = import_module("timemoe_lab.model.timemoe")
 store, out, kind = Store(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 config = tiny()
 config = replace(config, train=replace(config.train, steps=4, batch=4, accumulation=6, log_every=1, warmup=1))
@@ -262,6 +267,7 @@ def test_trouble_in_one_process_is_everyones(store, tmp_path, kind):
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:114] err == 0. DefaultCPUAllocator: can't allocate memory: you"),
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 274877906944 bytes."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     ],
 )
 def test_a_batch_that_does_not_fit_is_halved_and_the_data_stay_the_same(store, tmp_path, monkeypatch, capsys, error):
@@ -301,6 +307,51 @@ def test_another_error_of_the_engine_is_not_taken_for_a_lack_of_memory(store, tm
     monkeypatch.setattr(step_room, "read_windows", broken)
     with pytest.raises(RuntimeError, match="shapes"):
         train(start_run(tmp_path / "run", store, recipe()), store)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw_bf16"])
+def test_memory_that_runs_out_inside_an_update_changes_no_weight_twice(store, tmp_path, monkeypatch, optimizer):
+    real = {kind: kind.step for kind in (torch.optim.AdamW, BF16AdamW)}
+    calls = []
+
+    def half(self, *given):
+        calls.append(0)
+        if len(calls) == 3:  # after 7 of the parameters
+            groups = self.param_groups
+            self.param_groups = groups[:7]
+            real[type(self)](self)
+            self.param_groups = groups
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return real[type(self)](self, *given)
+
+    for kind in real:
+        monkeypatch.setattr(kind, "step", half)
+    config = recipe(optimizer=optimizer, checkpoint_every=2)
+    run = start_run(tmp_path / "run", store, config)
+    said = "step 3: memory ran out inside the update.*the last checkpoint is whole"
+    with pytest.raises(InputError, match=said) as told:
+        train(run, store)
+    assert "\n" not in str(told.value) and len(calls) == 3 and not halvings(run)  # the step was not tried again
+    assert [step_of(p) for p in run.checkpoints()] == [2]
+    assert train(run, store)  # as it says
+    for kind, step in real.items():
+        monkeypatch.setattr(kind, "step", step)
+    assert weights_of(run) == weights_of(finished(tmp_path / "whole", store, config))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw_bf16", "adamw8bit"])
+def test_an_update_allocates_no_moment(monkeypatch, optimizer):
+    monkeypatch.setattr(step_room, "_adamw8bit", lambda: Fake8bit)
+    config = replace(tiny().train, optimizer=optimizer)
+    model = TimeMoE(tiny().model, seed=0).to(torch.bfloat16 if optimizer == "adamw_bf16" else torch.float32)
+    made = make_optimizer(model, config)
+    held = {p: {k: v.data_ptr() for k, v in made.state[p].items() if torch.is_tensor(v)} for p in model.parameters()}
+    assert all(len(tensors) >= 2 for tensors in held.values())
+    windows = np.random.default_rng(0).normal(size=(2, 65)).astype(np.float32)
+    batch = [(windows, np.ones_like(windows, bool))]
+    train_step(model, made, batch, step=1, delta=1.0, config=config, log=False)
+    after = {p: {k: v.data_ptr() for k, v in made.state[p].items() if torch.is_tensor(v)} for p in model.parameters()}
+    assert after == held
 
 
 # Steps that fail
@@ -528,6 +579,45 @@ def test_a_run_in_pure_bf16_learns_and_goes_on_to_the_same_bytes(store, tmp_path
     assert train(run, store) and weights_of(run) == expected and clockless(run) == events
 
 
+def only_halves(q, k, v, mask, causal):
+    "A kernel that refuses what the flash-attn package refuses, wherever it computes."
+    if q.dtype == torch.float32:
+        raise ValueError(f"{q.dtype}, expected bf16")
+    return ATTENTION["sdpa"](q, k, v, mask, causal)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_beat_scores_as_score_does_whatever_trains(store, tmp_path, monkeypatch, precision):
+    monkeypatch.setitem(ATTENTION, "flash_attn", only_halves)
+    monkeypatch.setattr(timemoe_room, "find_spec", lambda name: name)
+    seen, kernels, grads = set(), set(), []
+
+    def watched(model, x, valid, **how):
+        out = read_windows(model, x, valid, **how)
+        cast = torch.is_autocast_enabled("cpu")
+        seen.add((torch.get_float32_matmul_precision(), torch.get_autocast_dtype("cpu") if cast else torch.float32))
+        return out
+
+    def beaten(model, progress):
+        grads.extend(p.grad for p in model.parameters())
+        kernels.update(block.attention.kernel for block in model.blocks)
+        with numerics(config.train, torch.device("cuda")):  # TF32, as a training on a GPU switches it on
+            return beat(run, store, model, progress)
+
+    monkeypatch.setattr(reading_room, "read_windows", watched)
+    config = told_parts(recipe(steps=2, attention="flash_attn", precision="bf16", batch=4, accumulation=1))
+    config = replace(config, score=replace(config.score, precision=precision))
+    run = start_run(tmp_path / "run", store, config)
+    assert train(run, store, heartbeat=beaten) and not run.events("beat_failed")
+    assert seen == {("highest", torch.bfloat16 if precision == "bf16" else torch.float32)}
+    assert kernels == {ATTENTION["sdpa"]} and grads.count(None) == len(grads)  # room for the beat
+    scorer = open_scorer(run.path)
+    kept = [found for found in read_beat(run.checkpoint("last")) if found.split == "validation"]
+    for found, i in zip(kept, store.members("validation"), strict=True):
+        again = scorer.rows(store.recording(i))[config.score.mode].score
+        assert np.array_equal(again.astype(np.float32), found.score, equal_nan=True)
+
+
 def test_beats_and_scores_of_a_pure_bf16_run_are_computed_alike(store, tmp_path):
     config = recipe(optimizer="adamw_bf16", steps=4)
     run = start_run(tmp_path / "run", store, config)
@@ -543,12 +633,16 @@ class Fake8bit(torch.optim.AdamW):
     def __init__(self, groups, lr, betas):
         super().__init__(groups, lr=lr, betas=betas, foreach=False)
 
+    def check_overrides(self):
+        pass
+
+    def init_state(self, group, p, gindex, pindex):
+        self.state[p] |= {"state1": torch.zeros_like(p, dtype=torch.uint8), "qmap1": self.table, "step": 0}
+
     def step(self):
         for group in self.param_groups:
             for p in group["params"]:
                 state = self.state[p]
-                if not state:
-                    state |= {"state1": torch.zeros_like(p, dtype=torch.uint8), "qmap1": self.table, "step": 0}
                 state["step"] += 1
                 state["state1"] += (p.grad > 0).to(torch.uint8)
                 p.data -= group["lr"] * self.table[state["state1"].long()]

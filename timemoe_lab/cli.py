@@ -1165,7 +1165,7 @@ EXTRAS = {  # by module: how to get it
     "plotly": "pip install 'timemoe-lab[lab]'",
     "mcp": "pip install 'timemoe-lab[operator]'",
     "huggingface_hub": "pip install huggingface_hub",
-    "flash_attn": "pip install flash-attn --no-build-isolation (for a GPU)",
+    "flash_attn": "pip install 'timemoe-lab[flash]' --no-build-isolation (for a GPU; needs nvcc)",
     "bitsandbytes": "pip install bitsandbytes (for a GPU)",
     "triton": "pip install triton (for a GPU)",
 }
@@ -1239,7 +1239,7 @@ _PLAN_COLUMNS |= {"TFLOP": "tflop:.1f", "Seconds at least": "seconds:.3g"}
 
 def plan_command(options: argparse.Namespace) -> dict:
     "Says what training and scoring take, whether it fits a GPU, and what to change; nothing is run."
-    from timemoe_lab.model.plan import GB, RESERVED, Job, advice, ways
+    from timemoe_lab.model.plan import GB, RESERVED, Job, advice, scoring_batch, ways
 
     config = preset(options.preset)
     room = options.gpu_gb * GB - RESERVED
@@ -1254,6 +1254,8 @@ def plan_command(options: argparse.Namespace) -> dict:
     for purpose, precision in (("train", "bf16"), ("score", "fp32")):
         if options.purpose in (purpose, "both"):
             job = Job(**how, train=purpose == "train", precision=given("precision", precision))
+            if purpose == "score":
+                job = replace(job, batch=given("batch", scoring_batch(config.model, job.context)))
             found = ways(config.model, job, room=room)
             rows += [{"for": purpose, **_plan_row(way, options, room)} for way in found]
             told[purpose] = advice(found, room=room)
@@ -1268,8 +1270,8 @@ def _plan_row(way: "Way", options: argparse.Namespace, room: float) -> dict:
     plan, job = way.plan, way.plan.job
     speed = {"tflops": options.tflops or _TFLOPS[job.precision], "gb_per_s": options.gb_per_s}
     row = {"change": way.change or "as asked", "precision": "pure-bf16" if job.is_pure else job.precision}
-    row |= {"batch": job.batch, "fits": "yes" if plan.peak <= room else "no", "largest": way.largest}
-    row |= {k: getattr(plan, k) / GB for k in ("weights", "gradients", "moments", "kept", "passing", "peak")}
+    row |= {"batch": job.batch, "fits": "yes" if plan.most <= room else "no", "largest": way.largest}
+    row |= {k: getattr(plan, k) / GB for k in ("weights", "gradients", "moments", "kept", "passing", "peak", "beat")}
     return row | {"peak_at": plan.when, "tflop": plan.flops / 1e12, "seconds": plan.seconds(**speed)}
 
 
@@ -1277,7 +1279,9 @@ def _add_plan(command: argparse.ArgumentParser) -> None:
     "The options of plan."
     number = {"type": _count, "metavar": "N"}
     command.add_argument("--context", **number, help="tokens in a window (default: the preset's)")
-    command.add_argument("--batch", **number, help="windows in a pass (default: the preset's)")
+    command.add_argument(
+        "--batch", **number, help="windows in a pass (default: the preset's; to score, those of beats and scores)"
+    )
     command.add_argument("--accumulation", **number, help="passes in a step of training (default: the preset's)")
     command.add_argument("--gpu-gb", type=_positive, default=24.0, metavar="GB", help="its memory (default: 24)")
     help_ = "fp32, bf16 (autocast) or pure-bf16 (default: bf16 to train, fp32 to score)"

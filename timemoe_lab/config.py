@@ -201,6 +201,8 @@ class ScoreConfig:
     # what looks back on little is unsure; or "all" (SPEC 18), in windows side by side
     choose: str = "healthy"  # the threshold of a sample: by "healthy" recordings, at a risk; or, where validation
     # recordings are labelled, by the best F-beta on them: "labelled" (SPEC 21c)
+    precision: str = "fp32"  # of the model in beats, `score` and `evaluate` alike: "fp32" without TF32, or "bf16"
+    # (autocast); weights in bf16 are read as they are
     window_s: float = 0.128  # s; span over which hidden states and errors are pooled
     hop_s: float = 0.016  # s; step of the pooling span, at most window_s
     parts: tuple[str, ...] = ()  # that the lab's score joins, see detect.score; none: the core, a vote and physics
@@ -218,7 +220,12 @@ class ScoreConfig:
         require(
             self.distance in ("euclidean", "cosine"), f"distance={self.distance!r}: expected 'euclidean' or 'cosine'"
         )
-        words = {"profile": ("channel", "global"), "positions": ("late", "all"), "choose": ("healthy", "labelled")}
+        words = {
+            "precision": ("fp32", "bf16"),
+            "profile": ("channel", "global"),
+            "positions": ("late", "all"),
+            "choose": ("healthy", "labelled"),
+        }
         for name, known in words.items():
             value = getattr(self, name)
             require(value in known, f"{name}={value!r}: expected {known[0]!r} or {known[1]!r}")

@@ -114,7 +114,8 @@ def calibrate(
     seen = Seen(np.array([c for c in conditions if c is not None]).reshape(-1, 2))
     steps = [in_step(r, c, seen)[0] for r, c in zip(members["train"], conditions)]
     framed = [normalise(r, frame=frame, config=config.data) for r in steps]
-    space = learn_space(model, framed, config=config.data, positions=config.score.positions)
+    as_scored = {"positions": config.score.positions, "precision": config.score.precision}
+    space = learn_space(model, framed, config=config.data, **as_scored)
     read = lambda r: gather(model, r, frame=frame, config=config, space=space, known=seen)
 
     def made(bases: Sequence[Evidence]) -> list[Made]:

@@ -91,7 +91,8 @@ def _flash_attn(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bo
         raise ValueError(f"attention='flash_attn': {q.dtype} on {q.device.type}, expected bf16 on a GPU; use 'sdpa'")
     from flash_attn import flash_attn_func
 
-    return flash_attn_func(*(t.transpose(1, 2) for t in (q, k, v)), causal=causal).transpose(1, 2)
+    how = {"causal": causal, "deterministic": torch.are_deterministic_algorithms_enabled()}
+    return flash_attn_func(*(t.transpose(1, 2) for t in (q, k, v)), **how).transpose(1, 2)
 
 
 ATTENTION = {"sdpa": _sdpa, "eager": _eager, "flash_attn": _flash_attn}
@@ -223,7 +224,8 @@ def _check_kernels(attention: str, experts: str) -> None:
     require(attention in ATTENTION, f"attention={attention!r}: expected one of {', '.join(ATTENTION)}")
     require(experts in EXPERTS, f"experts={experts!r}: expected one of {', '.join(EXPERTS)}")
     if attention == "flash_attn" and find_spec("flash_attn") is None:
-        raise UsageError("attention='flash_attn': that package isn't installed; use 'sdpa', or: pip install flash-attn")
+        how = "pip install 'timemoe-lab[flash]' --no-build-isolation"
+        raise UsageError(f"attention='flash_attn': that package isn't installed; use 'sdpa', or: {how}")
 
 # %% ../../nbs/model/21_timemoe.ipynb #timemoe-def
 class TimeMoE(nn.Module):
@@ -238,6 +240,7 @@ class TimeMoE(nn.Module):
         super().__init__()
         self.config = config
         self.recompute = False
+        self.fits: int | None = None  # windows of a scoring pass, where memory held no more
         self.embed_gate_up = nn.Linear(1, 2 * config.d_model, bias=False)  # gate above embedding
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.norm = RMSNorm(config.d_model, config.norm_eps)

@@ -10,6 +10,7 @@ __all__ = ['BEST', 'TOP', 'Progress', 'checkpoint_name', 'save_checkpoint', 'loa
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -18,7 +19,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 
 # %% ../../nbs/run/31_checkpoint.ipynb #own-imports
@@ -122,9 +124,21 @@ def _write_tensors(folder: Path, model: TimeMoE, optimizer: torch.optim.Optimize
     weights = {k: v.contiguous() for k, v in model.state_dict().items()}
     files = {"model": weights, "optimizer": tensors, "rng": random_tensors}
     for name, content in files.items():
-        (folder / f"{name}.safetensors").write_bytes(save(content))
+        _write_file(folder / f"{name}.safetensors", content)
     (folder / "rng.json").write_text(json.dumps({"schema": SCHEMA} | json_ready(random_numbers)), encoding="utf-8")
     return {k: v for k, v in moments.items() if k not in tensors}
+
+
+def _write_file(path: Path, tensors: dict[str, Tensor]) -> None:
+    "Writes tensors without a copy of them all; raises `OSError` where the system refuses."
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        number = re.search(r"(?:os error |code: )(\d+)", str(error))
+        if number is None:
+            raise
+        code = int(number[1])
+        raise OSError(code, os.strerror(code), str(path)) from None
 
 # %% ../../nbs/run/31_checkpoint.ipynb #load-checkpoint-def
 def load_checkpoint(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ALONE', 'forecast_loss', 'n_targets', 'learning_rate', 'aux_weight', 'Batch', 'WindowOrder', 'round_to_bf16',
-           'BF16AdamW', 'make_optimizer', 'check_machine', 'Team', 'Step', 'split_batch', 'train_step']
+           'parameters_of', 'BF16AdamW', 'make_optimizer', 'check_machine', 'Team', 'Step', 'split_batch', 'train_step']
 
 # %% ../../nbs/train/40_step.ipynb #imports
 import math
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from ..config import Config, TrainConfig
 from ..data.prepare import Normalised, guard, training_starts
 from ..files import InputError, UsageError, require
-from ..model.device import is_out_of_memory, precision_context
+from ..model.device import in_a_line, is_out_of_memory, precision_context
 from ..model.moe import load_balancing_loss, summarise_routing
 from ..model.timemoe import TimeMoE, read_windows
 
@@ -176,6 +176,13 @@ def round_to_bf16(
     return bits.view(torch.float32).to(torch.bfloat16)
 
 
+def parameters_of(
+    optimizer: torch.optim.Optimizer,
+) -> list[Tensor]:
+    "The parameters that an optimizer updates."
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
 class BF16AdamW(torch.optim.Optimizer):
     "AdamW on bf16 weights with bf16 moments, all of them rounded at random."
 
@@ -190,6 +197,8 @@ class BF16AdamW(torch.optim.Optimizer):
     ):
         super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0})
         self._seed = seed
+        for p in parameters_of(self):
+            self.state[p] |= {"step": 0, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
@@ -200,8 +209,6 @@ class BF16AdamW(torch.optim.Optimizer):
                 if p.grad is None:
                     continue
                 state = self.state[p]
-                if not state:
-                    state |= {"step": 0, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
                 state["step"] += 1
                 if generator is None:
                     numbers = np.random.SeedSequence([self._seed, state["step"]]).generate_state(1, np.uint64)
@@ -231,8 +238,16 @@ def make_optimizer(
     if config.optimizer == "adamw_bf16":
         return BF16AdamW(groups, lr=config.lr, betas=config.betas, seed=config.seed)
     if config.optimizer == "adamw8bit":
-        return _adamw8bit()(groups, lr=config.lr, betas=config.betas)
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+        optimizer = _adamw8bit()(groups, lr=config.lr, betas=config.betas)
+        optimizer.check_overrides()  # bitsandbytes does this at its first step
+        for i, group in enumerate(optimizer.param_groups):
+            optimizer.init_state(group, group["params"][0], i, 0)
+        return optimizer
+    optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+    for p in parameters_of(optimizer):
+        count = torch.zeros((), dtype=torch.float32, device=p.device)
+        optimizer.state[p] |= {"step": count, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+    return optimizer
 
 
 def _adamw8bit() -> type[torch.optim.Optimizer]:
@@ -257,6 +272,10 @@ def check_machine(
     halves = config.train.precision == "bf16" or config.train.optimizer == "adamw_bf16"
     able = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
     require(able or not halves, f"bf16: {device} computes no bfloat16; use precision fp32 and optimizer adamw")
+    flash = config.train.attention == "flash_attn"
+    fits = device.type == "cuda" and config.train.precision != "fp32"
+    how = f"in precision {config.train.precision} on {device}"
+    require(fits or not flash, f"attention='flash_attn': works in bf16 on a GPU, not {how}; use 'sdpa'")
     with torch.device("meta"):
         TimeMoE(config.model).use(attention=config.train.attention, experts=config.train.experts)
 
@@ -306,6 +325,8 @@ class Team:
         *flags: bool,
     ) -> list[bool]:
         "For each flag whether it is up anywhere."
+        if self.size == 1:  # a GPU isn't waited for
+            return list(flags)
         return (self.sum(torch.tensor(flags, dtype=torch.int32, device=self.device)) > 0).tolist()
 
     def tell(
@@ -368,7 +389,7 @@ def train_step(
     scope: str = "train",  # see DataConfig
     constant: bool = False,  # whether a series of the training recordings is, so that a loss of 0 is no error
     team: Team = ALONE,
-) -> Step:  # where memory has run out, torch.OutOfMemoryError is raised on every process
+) -> Step:  # where memory ran out with all weights as before, torch.OutOfMemoryError is raised on every process
     "One update of the weights, or none when loss or gradient isn't finite."
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
@@ -397,7 +418,7 @@ def train_step(
         for name, value in (("loss", huber), ("norm of the gradient", norm)):
             if value == 0 and not constant:
                 raise InputError(f"step {step}: the {name} is exactly 0; look at the training recordings")
-        optimizer.step()
+        _update(optimizer, team, step)
     return done
 
 # %% ../../nbs/train/40_step.ipynb #backward-def-step
@@ -441,3 +462,20 @@ def _add_up(model: TimeMoE, team: Team, clip: float) -> float:
     for p in model.parameters() if team.size > 1 else ():
         p.grad = team.sum(torch.zeros_like(p) if p.grad is None else p.grad)
     return torch.nn.utils.clip_grad_norm_(model.parameters(), clip).item()
+
+
+def _update(optimizer: torch.optim.Optimizer, team: Team, step: int) -> None:
+    "Changes the weights; raises `InputError` on every process when memory runs out meanwhile."
+    lost = None
+    try:
+        optimizer.step()
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        lost = str(error)
+    if any(team.any(lost is not None)):
+        raise InputError(
+            f"step {step}: memory ran out inside the update, with some weights changed and others not "
+            f"({in_a_line(lost or 'in another process')}); the last checkpoint is whole: make room, or train with "
+            "a smaller preset, and go on with: timemoe-lab resume RUN"
+        )
