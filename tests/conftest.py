@@ -26,6 +26,8 @@ from timemoe_lab.train.loop import train
 settings.register_profile("lab", deadline=None)  # a slow machine fails no property
 settings.load_profile("lab")
 
+os.environ["TIMEMOE_LAB_REUSE"] = "0"  # a test reads its own files; what another one made is not asked
+
 CLOCK = {"time", "tokens_per_s", "waiting", "memory_mb", "trained_s"}  # what a repeated run need not repeat
 
 

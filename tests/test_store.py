@@ -1294,3 +1294,70 @@ def test_a_flipped_bit_is_found_when_its_block_is_read(tmp_path, read):
     ways[read](0)
     with pytest.raises(InputError, match="blocks-000.bin: block [0-9]+ is damaged.*prepare the store again"):
         ways[read](1)
+
+
+# What was read is not read again
+
+
+@pytest.fixture
+def reuse(monkeypatch, tmp_path):
+    "A cache of its own; the names of the files that are parsed."
+    monkeypatch.setenv("TIMEMOE_LAB_REUSE", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    ingest_room._records.cache_clear()
+    parsed = []
+    real = ingest_room.labelled
+    monkeypatch.setattr(
+        ingest_room, "labelled", lambda path, *a, **k: [parsed.append(path.name), real(path, *a, **k)][1]
+    )
+    yield parsed
+    ingest_room._records.cache_clear()
+
+
+@pytest.fixture
+def four(raw, tmp_path):
+    "A raw folder of four recordings."
+    (tmp_path / "four").mkdir()
+    for path in [*sorted(raw.glob("0_*.csv"))[:3], *sorted(raw.glob("6_*.csv"))[:1]]:
+        shutil.copy(path, tmp_path / "four")
+    return tmp_path / "four"
+
+
+def content(store):
+    return {p.name: p.read_bytes() for p in store.path.iterdir() if p.name != "index.json"}
+
+
+def test_another_out_takes_the_samples_from_the_store_that_is_there(reuse, four, tmp_path):
+    first = prepare_folder(four, tmp_path / "one", workers=1)
+    assert len(set(reuse)) == 4
+    reuse.clear()
+    before = []
+    again = prepare_folder(four, tmp_path / "two", workers=1, before=before.append)
+    masked = prepare_folder(four, tmp_path / "three", workers=1, mask=("CH4",), seed=3)
+    assert reuse == [] and {Path(name).name for name in before} == {p.name for p in four.glob("*.csv")}
+    assert content(again) == content(first) and verify_store(masked.path) == []
+    prepare_folder(four, tmp_path / "four-again", workers=1, reuse=False)
+    assert len(set(reuse)) == 4
+
+
+@pytest.mark.parametrize("what", ["file", "block", "gone", "record"])
+def test_what_is_not_as_it_was_is_read_from_the_file(what, reuse, four, tmp_path):
+    first = prepare_folder(four, tmp_path / "one", workers=1)
+    reuse.clear()
+    name = sorted(p.name for p in four.glob("0_*.csv"))[0]
+    if what == "file":
+        text = (four / name).read_text()
+        (four / name).write_text(text[: text.rindex("\n", 0, -1) + 1])
+    if what == "block":
+        with open(first.path / "blocks-000.bin", "r+b") as file:
+            file.seek(100)
+            file.write(b"\xff")
+    if what == "gone":
+        (first.path / "blocks-000.bin").rename(tmp_path / "moved.bin")
+    if what == "record":
+        for path in (tmp_path / "cache").rglob("*"):
+            if path.is_file():
+                path.write_bytes(path.read_bytes()[:-9])
+    made = prepare_folder(four, tmp_path / "two", workers=1)
+    assert len(set(reuse)) == {"file": 1, "block": 1, "gone": 4, "record": 4}[what]
+    assert content(made) == content(prepare_folder(four, tmp_path / "anew", workers=1, reuse=False))

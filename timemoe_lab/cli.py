@@ -295,8 +295,10 @@ def prepare_command(options: argparse.Namespace) -> dict:
     names = ("mask", "fs", "seed", "swap_phases", "healthy_head", "skip_bad", "workers", "pole_pairs")
     given = {k: getattr(options, k) for k in names}
     chosen = options.preset is not None
-    store = prepare(options.raw, options.out, config=preset(options.preset or "tiny"), must_fit=chosen, **given)
+    given |= {"must_fit": chosen, "reuse": not options.read_again, "before": (before := []).append}
+    store = prepare(options.raw, options.out, config=preset(options.preset or "tiny"), **given)
     facts = {"out": str(options.out), "recordings": len(store.entries), "fs_hz": store.fs}
+    facts |= {"read_before": f"{len(set(before))} files, taken from stores that hold them"} if before else {}
     facts |= {"channels": list(store.channels), "mask": list(store.mask)}
     corpus = (options.raw / "meta.json").is_file()
     facts["left_out"] = [] if corpus else _few(left_out(options.raw), options)
@@ -457,11 +459,13 @@ def prepare(
     workers: int | None = None,  # files read at a time; None: as many as there are cores
     pole_pairs: int | None = None,  # of the motor; None: estimated where its lines tell
     must_fit: bool = True,  # refuse also where most recordings are too short for the window
+    reuse: bool = True,  # take what a finished store holds of the same files
+    before: Callable[[str], None] = lambda name: None,  # told of each such file
 ) -> Store:
     "A store of a raw folder."
     how = {"mask": mask, "fs": fs, "seed": seed, "fits": config.data, "swap_phases": swap_phases}
     how |= {"healthy_head": healthy_head, "skip_bad": skip_bad, "workers": workers, "pole_pairs": pole_pairs}
-    how["must_fit"] = must_fit
+    how |= {"must_fit": must_fit, "reuse": reuse, "before": before}
     corpus = (raw / "meta.json").is_file()
     files = [] if corpus else list_files(raw)
     sizes = {f.name: f.stat().st_size / 1e6 for f in files}
@@ -1566,3 +1570,6 @@ def _add_prepare(command: argparse.ArgumentParser) -> None:
         help="cut the first N samples off each faulty recording, as a healthy one; its fault must begin later",
     )
     command.add_argument("--workers", type=_count, metavar="N", help="files read at a time (default: one per core)")
+    command.add_argument(
+        "--read-again", action="store_true", help="read every file, also those that an earlier store holds"
+    )

@@ -8,7 +8,6 @@ __all__ = ['DEMO_CAMPAIGN', 'small_run', 'small_training']
 # %% ../nbs/81_demo.ipynb #imports
 import hashlib
 import io
-import os
 import shutil
 import tempfile
 import time
@@ -24,7 +23,7 @@ from .data.ingest import write_store
 from .data.readers import read_folder
 from .detect.evaluate import evaluate
 from .detect.scorer import open_scorer
-from .files import InputError, turn
+from .files import InputError, cache_home, turn
 from .run.folder import RunFolder, code_hash, start_run
 from .train.loop import detach_training, train
 
@@ -38,7 +37,7 @@ def small_run(
     "A tiny run on the repository's sample, evaluated; made when it isn't there."
     sample = _sample()
     key = hashlib.sha256(f"{code_hash()} {sample}".encode()).hexdigest()  # a run knows where its recordings are
-    out = Path(cache or _home()) / f"small-{key[:12]}"
+    out = Path(cache or cache_home()) / f"small-{key[:12]}"
     _forget(out.parent, "small-*", days=7)  # of code that has changed since
     with turn(out / ".making"):  # rooms that run side by side make one
         if not (out / "run" / "evaluation.json").is_file():
@@ -52,11 +51,6 @@ def _sample() -> Path:
     if not (sample / "labels.csv").is_file():
         raise InputError(f"{sample}: no such folder; give a run of your own, or make one with: timemoe-lab demo")
     return sample
-
-
-def _home() -> Path:
-    "The lab's folder in the user's cache."
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "timemoe_lab"
 
 
 def _forget(home: Path, pattern: str, *, days: float) -> None:
@@ -88,9 +82,9 @@ def small_training(
     "A tiny training on the repository's sample that has just begun, in a process of its own."
     sample = _sample()
     if folder is None:
-        _home().mkdir(parents=True, exist_ok=True)
-        _forget(_home(), "live-*", days=1)
-        folder = tempfile.mkdtemp(prefix="live-", dir=_home())
+        cache_home().mkdir(parents=True, exist_ok=True)
+        _forget(cache_home(), "live-*", days=1)
+        folder = tempfile.mkdtemp(prefix="live-", dir=cache_home())
     folder = Path(folder)
     config = tiny()
     recipe = replace(config.train, steps=1000, log_every=5, checkpoint_every=100)

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SCHEMA', 'MOST_JSON', 'MADE', 'FULL', 'printable', 'InputError', 'UsageError', 'require', 'atomic_path', 'sync_path',
            'check_new', 'write_json', 'pack_json', 'json_ready', 'read_json', 'parse_json', 'seal_of', 'sealed', 'sign',
-           'checked', 'misplaced', 'turn', 'is_locked', 'locked', 'lock_holder', 'format_table', 'to_cell', 'from_cell',
-           'plain', 'Bar']
+           'checked', 'cache_home', 'misplaced', 'turn', 'is_locked', 'locked', 'lock_holder', 'format_table',
+           'to_cell', 'from_cell', 'plain', 'Bar']
 
 # %% ../nbs/00_files.ipynb #imports
 import errno
@@ -307,6 +307,11 @@ def _told(error: ValidationError, where: Path | str) -> str:
     return ": ".join(part for part in (str(where), place, said) if part) + more
 
 # %% ../nbs/00_files.ipynb #misplaced-def
+def cache_home() -> Path:
+    "The lab's folder in the user's cache."
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "timemoe_lab"
+
+
 MADE = {  # by kind: the file that tells it, and what makes it
     "store": ("index.json", "timemoe-lab prepare RAW --out {}"),
     "run": ("config.json", "timemoe-lab train STORE --out {}"),
