@@ -19,7 +19,7 @@ from timemoe_lab.data.store import Store
 from timemoe_lab.detect.evaluate import evaluate
 from timemoe_lab.detect.evaluation import Evaluation
 from timemoe_lab.detect.scorer import open_scorer
-from timemoe_lab.files import turn
+from timemoe_lab.files import read_json, sealed, turn, write_json
 from timemoe_lab.run.folder import RunFolder, start_run
 from timemoe_lab.train.loop import train
 
@@ -39,6 +39,13 @@ def short_windows(config, context=64):
 def told_parts(config):
     "The same configuration with a score that is told its parts, so that a beat reads no synthetic faults."
     return replace(config, score=replace(config.score, parts=("memory", "statistics", "virtual")))
+
+
+def rewrite(path, change):
+    "Changes the values of one of the lab's JSON files in place, under a seal that fits."
+    values = read_json(path)
+    change(values)
+    write_json(path, sealed(values))
 
 
 def clockless(run):

@@ -12,7 +12,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
-from conftest import short_windows, told_parts
+from conftest import rewrite, short_windows, told_parts
 from sklearn.metrics import average_precision_score, f1_score
 
 from timemoe_lab.agent.heartbeat import decisions_at, heartbeat, read_beat
@@ -24,7 +24,7 @@ from timemoe_lab.config import AgentConfig, Rule, adjust, config_from_dict, tiny
 from timemoe_lab.data.ingest import write_store
 from timemoe_lab.data.motor import campaign, simulate, with_fault
 from timemoe_lab.data.recording import Recording
-from timemoe_lab.files import InputError, UsageError, read_json, sealed, write_json
+from timemoe_lab.files import InputError, UsageError, write_json
 from timemoe_lab.records import Beat
 from timemoe_lab.detect.reading import gather
 from timemoe_lab.run.folder import RunFolder, digest_of, frame_of, start_run, step_of
@@ -261,11 +261,10 @@ def test_restored_weights_are_those_of_the_best_beat(store, tmp_path):
     for path in by_hand.checkpoints():
         if step_of(path) > 4:
             shutil.rmtree(path)
-    here, state = by_hand.checkpoint("4"), read_json(by_hand.checkpoint("4") / "state.json")
-    for name in ("model.safetensors", "optimizer.safetensors", "rng.safetensors"):
+    here, names = by_hand.checkpoint("4"), ("model.safetensors", "optimizer.safetensors", "rng.safetensors")
+    for name in names:
         shutil.copy(by_hand.checkpoint("2") / name, here)
-        state["files"][name] = digest_of(here / name)
-    write_json(here / "state.json", sealed({k: v for k, v in state.items() if k != "seal"}))
+    rewrite(here / "state.json", lambda state: state["files"].update({n: digest_of(here / n) for n in names}))
     assert train(by_hand, store, heartbeat=answers(by_hand))
     assert weights_of(run, "6") == weights_of(by_hand, "6")
     again = RunFolder(shutil.copytree(run.path, tmp_path / "again"))
@@ -319,7 +318,7 @@ def test_a_policy_file_is_followed_from_then_on(store, tmp_path, capsys):
     [
         (
             [{"name": "a", "signal": "f1", "when": "under", "level": 1}],
-            "rule 1: rule 'a': when 'under', expected one of",
+            "rule 'a': when 'under', expected one of",
         ),
         ([{"name": "a", "signal": "f2", "when": "below", "level": 1}], "signal 'f2'"),
         ([{"name": "a", "signal": "f1", "when": "below", "level": 1, "knob": "top_k", "by": 2}], "knob 'top_k'"),

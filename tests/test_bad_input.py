@@ -180,7 +180,6 @@ def test_an_out_that_holds_something_else_is_left_alone(folder, trained, store, 
         ["simulate", "x", "--seed", "-1"],
         ["train", "STORE", "--out", "x", "--seed", "99999999999999999999"],
         ["nonsense"],
-        [],
     ],
 )
 def test_misuse_ends_with_status_two(tmp_path, monkeypatch, capsys, arguments):

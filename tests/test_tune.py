@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import optuna
 import pytest
+from conftest import rewrite
 
 from timemoe_lab.agent.tune import (
     gain_over_seeds,
@@ -536,9 +537,7 @@ def test_a_lost_database_is_filled_again_from_the_runs_that_fit(motors, config, 
     tune(motors, study, config=config, trials=2, n_seeds=2, storage=url)
     (tmp_path / "trials.db").unlink()
     before = (study / "trials/0000/events.jsonl").read_bytes()
-    facts = json.loads((study / "trials/0001/config.json").read_text())
-    facts["config"]["data"]["stride"] += 1
-    (study / "trials/0001/config.json").write_text(json.dumps(facts))
+    rewrite(study / "trials/0001/config.json", lambda facts: facts["config"]["data"].update(stride=1))
     tune(motors, study, config=config, trials=2, n_seeds=2, storage=url)
     rows = study_facts(study, storage=url)["history"]
     assert [r["state"] for r in rows] == ["complete", "fail", "complete"] and "other settings" in rows[1]["why"]

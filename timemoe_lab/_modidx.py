@@ -935,6 +935,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'timemoe_lab/data/prepare.py'),
                                           'timemoe_lab.data.prepare._count': ('data/prepare.html#_count', 'timemoe_lab/data/prepare.py'),
                                           'timemoe_lab.data.prepare._dealt': ('data/prepare.html#_dealt', 'timemoe_lab/data/prepare.py'),
+                                          'timemoe_lab.data.prepare._fill_from': ( 'data/prepare.html#_fill_from',
+                                                                                   'timemoe_lab/data/prepare.py'),
                                           'timemoe_lab.data.prepare._groups_to_deal': ( 'data/prepare.html#_groups_to_deal',
                                                                                         'timemoe_lab/data/prepare.py'),
                                           'timemoe_lab.data.prepare._missing_split': ( 'data/prepare.html#_missing_split',

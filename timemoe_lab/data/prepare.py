@@ -48,8 +48,8 @@ def fill_gaps(
     return filled, np.isfinite(filled)
 
 # %% ../../nbs/data/15_prepare.ipynb #bridge-def
-_PERIODS = 8  # of the supply, that a bridge may reach back
-_OFF = 0.05  # samples that whole periods may be off the raster
+_PERIODS = 8  # of the supply, among which the one that is nearest to whole samples is taken
+_AT_ONCE = 100_000  # samples of a gap
 
 
 def bridge_gaps(
@@ -57,20 +57,27 @@ def bridge_gaps(
     *,
     period: float,  # samples
 ) -> np.ndarray:  # (channel, time); NaN where no whole period away is anything known
-    "The signal with its gaps bridged by what it was whole periods earlier, or later at its beginning."
-    spans = period * np.arange(1, _PERIODS + 1)
-    off = np.abs(spans - np.rint(spans))
-    step = int(np.rint(spans[(off < _OFF).argmax() if (off < _OFF).any() else off.argmin()]))
+    "The signal with its gaps bridged by what it was whole periods earlier, or else later."
     bridged = signal.copy()
     for x in bridged:
         for start, end in zip(*runs_of(~np.isfinite(x))):
-            at = np.arange(start, end)
-            if start >= step:
-                source = start - step + (at - start) % step
-            else:
-                source = np.minimum(at + step * -(-(end - at) // step), len(x) - 1)
-            x[start:end] = x[source]
+            for i in range(start, end, _AT_ONCE):
+                at = np.arange(i, min(i + _AT_ONCE, end))
+                _fill_from(x, at, -period, at - start + 1)
+                _fill_from(x, at[np.isnan(x[at])], period, (end - at)[np.isnan(x[at])])
     return bridged
+
+
+def _fill_from(x: np.ndarray, at: np.ndarray, period: float, reach: np.ndarray) -> None:
+    "Fills samples (n,) of a channel with those whole periods away, at least `reach` (n,); signs are directions."
+    count = np.ceil(reach / abs(period))[:, None] + np.arange(_PERIODS)
+    shift = np.rint(count * period)
+    source = at[:, None] + shift.astype(int)
+    inside = np.clip(source, 0, len(x) - 1)
+    off = np.where((source == inside) & np.isfinite(x[inside]), np.abs(count * period - shift), np.inf)
+    best = off.argmin(axis=1)[:, None]
+    known = np.isfinite(np.take_along_axis(off, best, axis=1)[:, 0])
+    x[at[known]] = x[np.take_along_axis(inside, best, axis=1)[known, 0]]
 
 # %% ../../nbs/data/15_prepare.ipynb #decimate-def
 TAPS = 10  # taps of the low-pass on either side, in kept samples; as many at each end of a recording are smeared
