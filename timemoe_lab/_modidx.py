@@ -2249,6 +2249,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'timemoe_lab.model.card': { 'timemoe_lab.model.card.Agreement': ('model/card.html#agreement', 'timemoe_lab/model/card.py'),
                                         'timemoe_lab.model.card.Agreement.differs': ( 'model/card.html#agreement.differs',
                                                                                       'timemoe_lab/model/card.py'),
+                                        'timemoe_lab.model.card.Agreement.said': ( 'model/card.html#agreement.said',
+                                                                                   'timemoe_lab/model/card.py'),
                                         'timemoe_lab.model.card.Card': ('model/card.html#card', 'timemoe_lab/model/card.py'),
                                         'timemoe_lab.model.card.Check': ('model/card.html#check', 'timemoe_lab/model/card.py'),
                                         'timemoe_lab.model.card.Check.differs': ( 'model/card.html#check.differs',

@@ -1231,9 +1231,9 @@ def gpucheck_command(options: argparse.Namespace) -> dict:
         check = check_gpu(device, presets=presets, quick=options.quick, minutes=options.minutes, progress=progress)
     path = write_check(check, options.out)
     facts = {"card": check.card.name, "ended": check.ended, "took_s": round(check.took_s, 1), "out": str(path)}
-    facts |= {"differs": {f"{i}": line for i, line in enumerate(check.differs, 1)}, "notes": list(check.notes)}
-    lines = [f"{a.what}: {a.apart:.2g} apart (at most {a.at_most:g})" for a in check.agreements]
-    table = "\n".join([figures_table(check.figures), *lines])
+    facts |= {"remarks": check.differs, "notes": list(check.notes)}
+    said = [a.said for a in check.agreements] + [f"differs: {line}" for line in check.differs or ["nothing"]]
+    table = "\n".join([figures_table(check.figures), *said])
     return {"table": table, **facts, "exit": int(check.ended != "done")}
 
 
@@ -1308,7 +1308,12 @@ def _plan_row(way: "Way", options: argparse.Namespace, room: float, check: "Chec
         return row
     told = check.tells(options.preset, plan, least=least)
     fits = max(told.peak_gb, row["beat"]) * GB <= room
-    return row | {"peak": told.peak_gb, "seconds": told.seconds, "figures": told.source, "fits": "yes" if fits else "no"}
+    return row | {
+        "peak": told.peak_gb,
+        "seconds": told.seconds,
+        "figures": told.source,
+        "fits": "yes" if fits else "no",
+    }
 
 # %% ../nbs/82_cli.ipynb #plan-options-def
 def _add_plan(command: argparse.ArgumentParser) -> None:
@@ -1319,7 +1324,9 @@ def _add_plan(command: argparse.ArgumentParser) -> None:
         "--batch", **number, help="windows in a pass (default: the preset's; to score, those of beats and scores)"
     )
     command.add_argument("--accumulation", **number, help="passes in a step of training (default: the preset's)")
-    command.add_argument("--gpu-gb", type=_positive, metavar="GB", help="its memory (default: the measured card's, or 24)")
+    command.add_argument(
+        "--gpu-gb", type=_positive, metavar="GB", help="its memory (default: the measured card's, or 24)"
+    )
     help_ = "fp32, bf16 (autocast) or pure-bf16 (default: bf16 to train, fp32 to score)"
     command.add_argument("--precision", metavar="NAME", help=help_)
     command.add_argument("--optimizer", metavar="NAME", help="adamw, adamw8bit or adamw_bf16 (default: the preset's)")

@@ -185,14 +185,19 @@ class Agreement:
     "How far two ways to the same numbers are apart."
 
     what: str
-    apart: float  # relative
+    apart: float | None  # relative; None: one of them isn't finite
     at_most: float  # that is expected
 
     @property
+    def said(self) -> str:
+        "It in words."
+        far = "not finite" if self.apart is None else f"{self.apart:.2g} apart"
+        return f"{self.what}: {far} (at most {self.at_most:g})"
+
+    @property
     def differs(self) -> list[str]:  # sentences
-        "What isn't as expected; NaN never is."
-        ok = self.apart <= self.at_most
-        return [] if ok else [f"{self.what}: {self.apart:.2g} apart, expected at most {self.at_most:g}"]
+        "What isn't as expected."
+        return [] if self.apart is not None and self.apart <= self.at_most else [self.said]
 
 
 @dataclass(frozen=True)
@@ -210,7 +215,8 @@ class Check:
     @property
     def differs(self) -> list[str]:  # sentences
         "All that isn't as planned, or failed."
-        return [*self.troubles, *(line for each in (*self.agreements, *self.figures) for line in each.differs)]
+        cut = [] if self.ended == "done" else [self.ended]
+        return [*cut, *self.troubles, *(line for each in (*self.agreements, *self.figures) for line in each.differs)]
 
     def find(
         self,
@@ -293,7 +299,7 @@ def check_page(
     lines = [f"# {card.name}", "", f"PyTorch {card.torch}{cuda}{sm}; {check.ended}, after {check.took_s:.0f} s.", ""]
     lines += [f"- {name}: {value}" for name, value in (card.attention | card.smi).items()]
     lines += ["", "```text", figures_table(check.figures), "```", ""]
-    lines += [f"- {a.what}: {a.apart:.2g} apart (at most {a.at_most:g})" for a in check.agreements]
+    lines += [f"- {a.said}" for a in check.agreements]
     lines += [f"- {note}" for note in check.notes]
     differs = check.differs or ["Nothing."]
     return "\n".join([*lines, "", "## What differs", "", *(f"- {line}" for line in differs), ""])
