@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AGREE', 'MEASURING', 'Wish', 'fitting', 'in_use', 'timed', 'NoTime', 'measured', 'figure_of', 'windows_of',
            'measure_step', 'measure_pass', 'measure_beat', 'agreements', 'cuda_tests', 'find_tests', 'parts_of',
-           'check_gpu', 'device_to_check']
+           'device_to_check', 'check_gpu']
 
 # %% ../../nbs/agent/69_gpucheck.ipynb #imports
 import math
@@ -313,10 +313,7 @@ def find_tests() -> Path | None:
     folder = Path(str(files("timemoe_lab"))).parent / "tests"
     return folder if (folder / "test_devices.py").is_file() else None
 
-# %% ../../nbs/agent/69_gpucheck.ipynb #check-def
-MEASURING = 0.7  # of the time; the rest is for the tests
-
-
+# %% ../../nbs/agent/69_gpucheck.ipynb #parts-def
 def parts_of(
     wish: Wish,
 ) -> Iterator[tuple[str, Callable[[], Iterator]]]:
@@ -329,6 +326,22 @@ def parts_of(
         for precision in ("fp32", "bf16"):
             yield f"{name}, a pass of scoring in {precision}", partial(measure_pass, name, wish, precision=precision)
         yield f"{name}, a beat", partial(measure_beat, name, wish)
+
+
+def device_to_check(
+    name: str,  # see pick_device
+    *,
+    quick: bool,
+) -> torch.device:
+    "The device, where a check of it makes sense."
+    device = pick_device(name)
+    if device.type == "cpu" and name == "auto":
+        raise InputError("no NVIDIA GPU is here to be checked; try the command itself with: --device cpu --quick")
+    require(quick or device.type != "cpu", "--device cpu: takes hours; try the command itself with --quick")
+    return device
+
+# %% ../../nbs/agent/69_gpucheck.ipynb #check-def
+MEASURING = 0.7  # of the time; the rest is for the tests
 
 
 def check_gpu(
@@ -388,16 +401,3 @@ def _tests(wish: Wish, seconds: float) -> tuple[str, bool]:
     if wish.quick or wish.device.type == "cpu":
         return "the cuda tests: not run, for the check is a quick one", False
     return cuda_tests(find_tests(), seconds=seconds)
-
-
-def device_to_check(
-    name: str,  # see pick_device
-    *,
-    quick: bool,
-) -> torch.device:
-    "The device, where a check of it makes sense."
-    device = pick_device(name)
-    if device.type == "cpu" and name == "auto":
-        raise InputError("no NVIDIA GPU is here to be checked; try the command itself with: --device cpu --quick")
-    require(quick or device.type != "cpu", "--device cpu: takes hours; try the command itself with --quick")
-    return device

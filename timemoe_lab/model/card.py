@@ -179,7 +179,7 @@ def attention_kernels(
             found[name.lower()] = f"not on {device}"
     return found
 
-# %% ../../nbs/model/25_card.ipynb #check-def
+# %% ../../nbs/model/25_card.ipynb #agreement-def
 @dataclass(frozen=True)
 class Agreement:
     "How far two ways to the same numbers are apart."
@@ -199,7 +199,7 @@ class Agreement:
         "What isn't as expected."
         return [] if self.apart is not None and self.apart <= self.at_most else [self.said]
 
-
+# %% ../../nbs/model/25_card.ipynb #check-def
 @dataclass(frozen=True)
 class Check:
     "What a card has measured."
