@@ -8,7 +8,7 @@ __all__ = ['NEXT', 'DETECT_SETS', 'EXTRAS', 'TASKS', 'parse_list', 'format_resul
            'prepare_command', 'inspect_command', 'verify_command', 'sign_command', 'prepare', 'bench_command',
            'train_command', 'convert_command', 'resume_command', 'agent_command', 'operator_command', 'watch_command',
            'tune_command', 'reproduce_command', 'score_command', 'evaluate_command', 'report_command', 'write_report',
-           'demo_command', 'doctor_command', 'plan_command', 'make_parser']
+           'demo_command', 'doctor_command', 'gpucheck_command', 'plan_command', 'make_parser']
 
 # %% ../nbs/82_cli.ipynb #imports
 import argparse
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from timemoe_lab.agent.heartbeat import Figures
     from timemoe_lab.detect.evaluation import Evaluation
     from timemoe_lab.detect.scorer import Scorer
+    from timemoe_lab.model.card import Check
     from timemoe_lab.model.plan import Way
     from timemoe_lab.model.timemoe import TimeMoE
     from timemoe_lab.run.folder import RunFolder
@@ -234,6 +235,7 @@ NEXT = {  # by command: what usually follows; {} are its options
     "convert": "timemoe-lab train STORE --out RUN --init {out}",
     "plan": "timemoe-lab train STORE --out RUN --preset {preset}",
     "doctor": "timemoe-lab demo",
+    "gpucheck": "timemoe-lab plan --measured {out}/gpucheck.json",
 }
 
 
@@ -1179,6 +1181,7 @@ def doctor_command(options: argparse.Namespace) -> dict:
     "Says what is here: versions, devices, attention kernels, free memory and disk; and what is missing."
     import torch
 
+    from timemoe_lab.model.card import attention_kernels
     from timemoe_lab.run.folder import versions
 
     n_gpus = torch.cuda.device_count()
@@ -1190,7 +1193,7 @@ def doctor_command(options: argparse.Namespace) -> dict:
         "versions": versions() | ({"cuda": torch.version.cuda} if torch.version.cuda else {}),
         "machine": f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} cores",
         "devices": ["cpu", *(_gpu(i) for i in range(n_gpus))],
-        "attention": _attention("cuda" if n_gpus else "cpu"),
+        "attention": attention_kernels("cuda" if n_gpus else "cpu"),
         "free_memory_gb": _free_memory(),
         "free_disk_gb": round(shutil.disk_usage(".").free / 1e9, 1),
         "installed": installed,
@@ -1209,44 +1212,67 @@ def _gpu(i: int) -> str:
     return f"cuda:{i} {facts.name} (sm{facts.major}{facts.minor}, {bf16}, {memory})"
 
 
-def _attention(device: str) -> dict[str, str]:
-    "Which kernels of scaled_dot_product_attention run on a device, by trying each in bf16."
-    import warnings
-
-    import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    x = torch.zeros(1, 2, 16, 32, device=device, dtype=torch.bfloat16)
-    found = {}
-    for name in ("FLASH_ATTENTION", "EFFICIENT_ATTENTION", "CUDNN_ATTENTION", "MATH"):
-        try:
-            with warnings.catch_warnings(action="ignore"), sdpa_kernel(getattr(SDPBackend, name)):
-                torch.nn.functional.scaled_dot_product_attention(x, x, x, is_causal=True)
-            found[name.lower()] = f"runs on {device}"
-        except RuntimeError:
-            found[name.lower()] = f"not on {device}"
-    return found
-
-
 def _free_memory() -> float:  # GB
     "Memory that a new process may have."
     lines = Path("/proc/meminfo").read_text().splitlines()
     return round(next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) / 1e6, 1)
 
+# %% ../nbs/82_cli.ipynb #gpucheck-def
+def gpucheck_command(options: argparse.Namespace) -> dict:
+    "Measures a GPU beside what plan predicts: numbers, memory, speed, tests; two files to send back, in ten minutes."
+    from timemoe_lab.agent.gpucheck import check_gpu, device_to_check
+    from timemoe_lab.model.card import figures_table, write_check
+
+    for path in (options.out / "gpucheck.json", options.out / "gpucheck.md"):
+        if path.exists():
+            raise UsageError(f"{path}: is there already; choose another folder with --out, or remove it")
+    device = device_to_check(options.device, quick=options.quick)
+    options.out.mkdir(parents=True, exist_ok=True)
+    if not os.access(options.out, os.W_OK):
+        raise UsageError(f"--out {options.out}: can't be written to; choose another folder")
+    presets = options.preset or (("tiny",) if options.quick else ("tiny", "small", "base"))
+    with counted("gpucheck", None) as progress:
+        check = check_gpu(device, presets=presets, quick=options.quick, minutes=options.minutes, progress=progress)
+    path = write_check(check, options.out)
+    facts = {"card": check.card.name, "ended": check.ended, "took_s": round(check.took_s, 1), "out": str(path)}
+    facts |= {"remarks": check.differs, "notes": list(check.notes)}
+    said = [a.said for a in check.agreements] + [f"differs: {line}" for line in check.differs or ["nothing"]]
+    table = "\n".join([figures_table(check.figures), *said])
+    return {"table": table, **facts, "exit": int(check.ended != "done")}
+
+
+def _presets(text: str) -> tuple[str, ...]:
+    "A list of presets."
+    wrong = [name for name in _names(text) if name not in PRESETS]
+    if wrong or not _names(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: presets are {', '.join(PRESETS)}, with commas between")
+    return _names(text)
+
+
+def _add_gpucheck(command: argparse.ArgumentParser) -> None:
+    "The options of gpucheck."
+    help_ = "that are measured, with commas between (default: tiny,small,base)"
+    command.add_argument("--preset", type=_presets, metavar="NAMES", help=help_)
+    command.add_argument("--out", type=Path, default=Path("."), metavar="DIR", help="for the two files (default: here)")
+    command.add_argument("--minutes", type=_positive, default=10.0, metavar="M", help="at most (default: 10)")
+    command.add_argument("--quick", action="store_true", help="small windows, no tests: seconds, on a CPU too")
+
 # %% ../nbs/82_cli.ipynb #plan-command-def
-_TFLOPS = {"fp32": 35.6, "bf16": 71.0, "pure-bf16": 71.0}  # of an RTX 3090, dense, with sums in float32
 _PLAN_COLUMNS = {"For": "for", "Change": "change", "Precision": "precision", "Batch": "batch", "Weights": "weights:.2f"}
 _PLAN_COLUMNS |= {"Gradients": "gradients:.2f", "Moments": "moments:.2f", "Kept": "kept:.2f", "Passing": "passing:.2f"}
 _PLAN_COLUMNS |= {"Peak GB": "peak:.2f", "Fits": "fits", "Largest batch": "largest"}
-_PLAN_COLUMNS |= {"TFLOP": "tflop:.1f", "Seconds at least": "seconds:.3g"}
+_PLAN_COLUMNS |= {"TFLOP": "tflop:.1f"}
 
 
 def plan_command(options: argparse.Namespace) -> dict:
     "Says what training and scoring take, whether it fits a GPU, and what to change; nothing is run."
+    from timemoe_lab.model.card import read_check
     from timemoe_lab.model.plan import GB, RESERVED, Job, advice, scoring_batch, ways
 
     config = preset(options.preset)
-    room = options.gpu_gb * GB - RESERVED
+    check = read_check(options.measured) if options.measured else None
+    gpu_gb = options.gpu_gb or (check and check.card.memory_gb) or 24.0
+    room = gpu_gb * GB - RESERVED
     rows, told = [], {}
 
     def given(name: str, default):
@@ -1261,24 +1287,39 @@ def plan_command(options: argparse.Namespace) -> dict:
             if purpose == "score":
                 job = replace(job, batch=given("batch", scoring_batch(config.model, job.context)))
             found = ways(config.model, job, room=room)
-            rows += [{"for": purpose, **_plan_row(way, options, room)} for way in found]
+            rows += [{"for": purpose, **_plan_row(way, options, room, check)} for way in found]
             told[purpose] = advice(found, room=room)
-    facts = {"preset": options.preset, "context": how["context"], "gpu_gb": options.gpu_gb}
-    return {"table": _table(rows, _PLAN_COLUMNS), "ways": rows} | facts | told
+    facts = {"preset": options.preset, "context": how["context"], "gpu_gb": gpu_gb}
+    facts |= {"measured_on": check.card.name} if check else {}
+    last = {"Seconds": "seconds:.3g", "Figures": "figures"} if check else {"Seconds at least": "seconds:.3g"}
+    return {"table": _table(rows, _PLAN_COLUMNS | last), "ways": rows} | facts | told
 
 
-def _plan_row(way: "Way", options: argparse.Namespace, room: float) -> dict:
-    "One line of the table, in GB."
+def _plan_row(way: "Way", options: argparse.Namespace, room: float, check: "Check | None") -> dict:
+    "One line of the table, in GB; what a check has measured stands instead of what is predicted."
+    from timemoe_lab.model.card import CARDS, Speeds, speeds_of
     from timemoe_lab.model.plan import GB
 
     plan, job = way.plan, way.plan.job
-    speed = {"tflops": options.tflops or _TFLOPS[job.precision], "gb_per_s": options.gb_per_s}
+    card = (check and speeds_of(check.card.name)) or CARDS["RTX 3090"]
+    tflops, memory = options.tflops, options.gb_per_s or card.memory
+    least = Speeds(tflops or card.fp32, tflops or card.bf16, memory).least(plan)
     row = {"change": way.change or "as asked", "precision": "pure-bf16" if job.is_pure else job.precision}
     row |= {"batch": job.batch, "fits": "yes" if plan.most <= room else "no", "largest": way.largest}
     row |= {k: getattr(plan, k) / GB for k in ("weights", "gradients", "moments", "kept", "passing", "peak", "beat")}
-    return row | {"peak_at": plan.when, "tflop": plan.flops / 1e12, "seconds": plan.seconds(**speed)}
+    row |= {"peak_at": plan.when, "tflop": plan.flops / 1e12, "seconds": least}
+    if check is None:
+        return row
+    told = check.tells(options.preset, plan, least=least)
+    fits = max(told.peak_gb, row["beat"]) * GB <= room
+    return row | {
+        "peak": told.peak_gb,
+        "seconds": told.seconds,
+        "figures": told.source,
+        "fits": "yes" if fits else "no",
+    }
 
-
+# %% ../nbs/82_cli.ipynb #plan-options-def
 def _add_plan(command: argparse.ArgumentParser) -> None:
     "The options of plan."
     number = {"type": _count, "metavar": "N"}
@@ -1287,7 +1328,9 @@ def _add_plan(command: argparse.ArgumentParser) -> None:
         "--batch", **number, help="windows in a pass (default: the preset's; to score, those of beats and scores)"
     )
     command.add_argument("--accumulation", **number, help="passes in a step of training (default: the preset's)")
-    command.add_argument("--gpu-gb", type=_positive, default=24.0, metavar="GB", help="its memory (default: 24)")
+    command.add_argument(
+        "--gpu-gb", type=_positive, metavar="GB", help="its memory (default: the measured card's, or 24)"
+    )
     help_ = "fp32, bf16 (autocast) or pure-bf16 (default: bf16 to train, fp32 to score)"
     command.add_argument("--precision", metavar="NAME", help=help_)
     command.add_argument("--optimizer", metavar="NAME", help="adamw, adamw8bit or adamw_bf16 (default: the preset's)")
@@ -1297,11 +1340,13 @@ def _add_plan(command: argparse.ArgumentParser) -> None:
         "--for", dest="purpose", choices=("train", "score", "both"), default="both", help="default: both"
     )
     command.add_argument("--tflops", type=_positive, help="10^12 operations a second (default: those of an RTX 3090)")
-    command.add_argument("--gb-per-s", type=_positive, default=936.0, help="10^9 bytes a second (default: 936)")
+    command.add_argument("--gb-per-s", type=_positive, help="10^9 bytes a second (default: those of an RTX 3090)")
+    help_ = "gpucheck.json of a card: its figures instead of predicted ones, and its pace for the others"
+    command.add_argument("--measured", type=Path, metavar="FILE", help=help_)
 
 # %% ../nbs/82_cli.ipynb #overview-def
 TASKS = {  # by task: commands with an example each
-    "See it work": {"demo": "demo", "doctor": "doctor"},
+    "See it work": {"demo": "demo", "doctor": "doctor", "gpucheck": "gpucheck --out card"},
     "Your recordings": {
         "inspect": "inspect data/sample",
         "prepare": "prepare data/sample --out store --mask CH4",
@@ -1395,6 +1440,7 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument("run", type=Path, metavar="RUN", help="run folder")
     command.add_argument("--raw", type=Path, help="the raw folder, when it was moved")
     add("doctor", doctor_command)
+    _add_gpucheck(add("gpucheck", gpucheck_command, "device"))
     _add_plan(add("plan", plan_command, "preset"))
     parser.description = _overview(told)
     return parser

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from pretend import PretendGPU, ready
 
+from timemoe_lab.agent import gpucheck
 from timemoe_lab.agent.heartbeat import beat
 from timemoe_lab.config import tiny
 from timemoe_lab.data.prepare import Normalised
@@ -149,6 +150,19 @@ def run(job):
         "goes on to the same bytes": weights(ours) == expected,
         "scores apart": float(np.nanmax(np.abs(scores[0] - scores[1]))),
     } | told
+
+
+def check(job):
+    "What a check of the card measures, but for its beat, which a run has."
+    gpucheck.measure_beat = lambda name, wish: iter(())
+    with PretendGPU():
+        found = gpucheck.check_gpu(torch.device("cuda:0"), presets=("tiny",), quick=True)
+    return {
+        "troubles": found.troubles,
+        "apart": [a.apart for a in found.agreements],
+        "jobs": [[f.work, f.job.precision, f.least_s is None] for f in found.figures],
+        "card": [found.card.name, found.card.capability, found.card.memory_gb],
+    }
 
 
 def spoil(module, name, old, new):

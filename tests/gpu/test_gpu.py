@@ -89,6 +89,16 @@ def test_a_run_with_a_beat_goes_on_and_scores_as_on_a_cpu(pretended, short_store
     assert found["to device, pinned"] == 2 * 3  # every batch, by a copy that doesn't wait
 
 
+def test_a_check_of_the_card_measures_on_it(pretended):
+    told = pretended("check")
+    assert "error" not in told, told
+    found = told["found"]
+    assert found["troubles"] == [] and found["card"] == ["a pretended RTX 3090", "8.6", 24.0]
+    assert found["apart"][:2] == [0, 0] and 0 < found["apart"][2] < 0.05
+    steps = [["step", "bf16", False]] * 2  # whose least time is known
+    assert found["jobs"] == [*steps, ["pass", "fp32", False], ["pass", "bf16", False]]
+
+
 FAULTS = {  # path; module, function, what stands there, what is put there; how the error begins
     "the rotation's positions on the CPU": (
         "step",

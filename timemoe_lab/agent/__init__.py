@@ -24,6 +24,7 @@ from .tune import study_facts, tune
 from .reproduce import PROMISE, differences, reproduce
 from .prompt import prompt
 from .server import make_server, serve
+from .gpucheck import check_gpu
 
 __all__ = [
     "PROMISE",
@@ -44,6 +45,7 @@ __all__ = [
     "beat_table",
     "beats_of",
     "best_settings",
+    "check_gpu",
     "decide",
     "decision_lines",
     "differences",

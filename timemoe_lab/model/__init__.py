@@ -4,6 +4,7 @@ from .moe import DEAD_SHARE, Experts, load_balancing_loss, summarise_routing
 from .timemoe import Output, TimeMoE, forecast, read_windows
 from .published import from_published, load_model, published_tensors, published_values, save_model, to_published
 from .plan import GB, RESERVED, Job, Way, advice, plan, ways
+from .card import Check, Figure, read_check
 from .device import (
     cpu_threads,
     hardware,
@@ -20,7 +21,9 @@ __all__ = [
     "DEAD_SHARE",
     "GB",
     "RESERVED",
+    "Check",
     "Experts",
+    "Figure",
     "Job",
     "Output",
     "TimeMoE",
@@ -41,6 +44,7 @@ __all__ = [
     "published_tensors",
     "published_values",
     "random_state",
+    "read_check",
     "read_windows",
     "save_model",
     "set_random_state",
