@@ -657,9 +657,9 @@ def test_evaluation_windows_cover_every_sample(window, stride, extra):
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6), st.floats(-1e4, 1e4), st.floats(0.01, 100))
 def test_the_scale_of_parts_is_that_of_the_whole(sizes, mean, std):
     generator = np.random.default_rng(0)
-    parts = [generator.normal(mean, std, (1, n)) for n in sizes]
+    parts = [generator.normal(mean, std, (1, n)).astype(np.float32) for n in sizes]
     scale = fit_scale([moments(p) for p in parts])
-    whole = np.concatenate(parts, axis=1)
+    whole = np.concatenate(parts, axis=1).astype(np.float64)
     assert scale.mean[0] == pytest.approx(whole.mean(), abs=1e-9 * (1 + abs(mean)))
     assert scale.std[0] == pytest.approx(whole.std(), rel=1e-6, abs=1e-9 * (1 + abs(mean)))
 
