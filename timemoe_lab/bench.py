@@ -404,7 +404,7 @@ def _watch_prepare(raw: str, out: str) -> float:
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        prepare_folder(raw, out, workers=2)
+        prepare_folder(raw, out, workers=2, reuse=False)
     finally:
         ended.set()
         watcher.join()
@@ -424,7 +424,7 @@ def _speed_of_prepare(raw: Path, n: int, n_samples: int, *, repeats: int = 3) ->
 
     def draw() -> Callable[[], None]:
         shutil.rmtree(out, ignore_errors=True)
-        return partial(prepare_folder, raw, out)
+        return partial(prepare_folder, raw, out, reuse=False)
 
     took = in_turns({"prepare": draw, "pandas": lambda: loop}, repeats)
     middle = {name: float(np.median(seconds)) for name, seconds in took.items()}

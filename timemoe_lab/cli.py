@@ -711,7 +711,7 @@ _BENCH_COLUMNS = {
 def _scope_file(folder: Path) -> Path:
     "A simulated recording of 100,000 rows as the scope writes it."
     write_campaign(folder, campaign(classes=(0,), freqs=(60,), loads=(100,), reps=1, healthy_reps=1))
-    return next(folder.iterdir())
+    return next(folder.glob("*.csv"))
 
 
 def _rounded(facts: dict) -> dict:
