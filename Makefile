@@ -14,7 +14,7 @@ demo: .venv/lab.stamp
 
 test: nbdev_test
 	@echo "test: running pytest"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/dev.stamp
 	@echo "test-slow: what make test leaves out and needs no GPU"
