@@ -56,6 +56,7 @@ def test_a_word_that_is_almost_right_is_answered_with_the_right_one(words, meant
 def test_a_command_alone_lists_what_there_is(capsys):
     assert main([]) == 2
     said = capsys.readouterr().err
+    assert said.startswith("usage: timemoe-lab [-h] [--version] COMMAND ...")
     assert "Your recordings:" in said and said.splitlines()[-1] == "timemoe-lab: which COMMAND?"
 
 

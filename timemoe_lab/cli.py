@@ -1407,9 +1407,10 @@ class _Parser(argparse.ArgumentParser):
 # %% ../nbs/82_cli.ipynb #parser-def
 def make_parser() -> argparse.ArgumentParser:
     "The options of every command."
-    parser = _Parser(prog="timemoe-lab", formatter_class=argparse.RawDescriptionHelpFormatter)
+    how = {"usage": "timemoe-lab [-h] [--version] COMMAND ...", "formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = _Parser(prog="timemoe-lab", **how)
     parser.add_argument("--version", action="version", version=f"timemoe-lab {version('timemoe_lab')}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(dest="command", prog="timemoe-lab", help=argparse.SUPPRESS, parser_class=_Parser)
 
     told: dict[str, str] = {}
 
