@@ -1,0 +1,3 @@
+"A trained run at work: whole fleets, motors as they run, other people's tools."
+
+__all__: list[str] = []
