@@ -36,7 +36,9 @@ from tqdm import tqdm
 SCHEMA = 1  # version of every JSON file that the lab writes
 
 
-_UNPRINTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNPRINTED = re.compile(  # what steers a terminal, breaks a line, isn't seen, or is no character at all
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\uf8ff\ufeff\U000e0000-\U0010ffff]"
+)
 
 
 def printable(
@@ -49,7 +51,9 @@ def printable(
 def _escaped(code: int) -> str:
     "A character as an escape; a byte of a file's name that is no UTF-8 as that byte."
     byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
-    return f"\\x{byte:02x}" if code < 0x80 or byte != code else f"\\u{code:04x}"
+    if code < 0x80 or byte != code:
+        return f"\\x{byte:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 class InputError(ValueError):
@@ -469,8 +473,7 @@ def plain(
     most: int = 10_000,  # characters that are shown
 ) -> str:
     "The text on one line, with everything that a terminal or a reader might obey spelt out."
-    line = " ".join(text.split())
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    shown = printable(" ".join(text.split()))
     return shown if len(shown) <= most else f"{shown[:most]}…"
 
 # %% ../nbs/00_files.ipynb #progress-def
