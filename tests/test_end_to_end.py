@@ -103,6 +103,9 @@ def test_demo_ends_with_its_table_and_a_report(raw, tmp_path, capsys):
     heading = [[cell.strip() for cell in line.split("|")] for line in lines]
     assert ["Step", "Loss", "Gating Balance", "F1", "Threshold"] in [row[:5] for row in heading]
     assert (tmp_path / "run" / "report.html").stat().st_size > 10_000
+    told = lines[: lines.index("")]
+    assert "recordings with a fault raised an alarm" in lines[0] and max(map(len, told)) <= 80
+    assert any(line.startswith("all tables: timemoe-lab evaluate ") for line in lines)
     for row in ("lab", "spec", "log-PSD + Mahalanobis", "random"):
         assert any(line.strip().startswith(row) for line in lines)
 

@@ -436,10 +436,11 @@ def test_the_table_and_the_json_say_the_same(trained, raw, tmp_path, capsys):
     kept = Evaluation.read(run / "evaluation.json")
     assert kept.row.point == result["rows"][0]["point"]
     assert "Promised" not in json.dumps(result)
-    assert main(["evaluate", str(run), str(raw), "--rows", "random"]) == 0
+    assert main(["evaluate", str(run), str(raw), "--rows", "random", "--wide"]) == 0
     point = open_scorer(run).point
     said = f"Promised, from {point.n_healthy} healthy recordings: of further ones like them at most "
-    assert f"{said}{1 / (point.n_healthy + 1):.1%} alarm by the recording rule" in capsys.readouterr().out
+    assert f"{said}{1 / (point.n_healthy + 1):.1%} alarm by the recording rule" in (told := capsys.readouterr().out)
+    assert "Operating point" in told and "raised an alarm" not in told
     assert main(["evaluate", str(run), str(raw), "--rows", "nobody"]) == 2
     assert "--rows nobody" in capsys.readouterr().err
 

@@ -7,8 +7,8 @@ for what a user can mend."""
 __all__ = ['NEXT', 'DETECT_SETS', 'EXTRAS', 'TASKS', 'parse_list', 'format_result', 'main', 'counted', 'simulate_command',
            'prepare_command', 'inspect_command', 'verify_command', 'sign_command', 'prepare', 'bench_command',
            'train_command', 'convert_command', 'resume_command', 'agent_command', 'operator_command', 'watch_command',
-           'tune_command', 'reproduce_command', 'score_command', 'evaluate_command', 'report_command', 'write_report',
-           'demo_command', 'doctor_command', 'gpucheck_command', 'plan_command', 'make_parser']
+           'tune_command', 'reproduce_command', 'score_command', 'evaluate_command', 'in_short', 'report_command',
+           'write_report', 'demo_command', 'doctor_command', 'gpucheck_command', 'plan_command', 'make_parser']
 
 # %% ../nbs/89_cli.ipynb #imports
 import argparse
@@ -1079,8 +1079,18 @@ def evaluate_command(options: argparse.Namespace) -> dict:
     rows = choose_rows(options.rows, scorer)
     result = _evaluate(scorer, options.raw, options.fs, skipped=skipped, rows=rows, moved=options.store)
     notes = {row["file"]: row["notes"] for row in read_summary(scorer.run.path / "scores") if row["notes"]}
-    table = "\n".join([evaluation_table(result), *about_promise(scorer.point)])
+    told = evaluation_table(result) if options.wide else in_short(result, options.run)
+    table = "\n".join([told, *about_promise(scorer.point)])
     return result.to_json() | {"notes": notes, "skipped": skipped or {}, "table": table}
+
+
+def in_short(result: "Evaluation", run: Path) -> str:
+    "The answer of an evaluation and its shortest table, as wide as the terminal."
+    from timemoe_lab.detect.evaluation import evaluation_summary, short_table
+
+    columns = min(max(shutil.get_terminal_size().columns, 60), 120)
+    again = shlex.join(["timemoe-lab", "evaluate", str(run), result.raw, "--wide"])
+    return "\n".join([evaluation_summary(result, width=columns), "", short_table(result), "", f"all tables: {again}"])
 
 
 def _evaluate(
@@ -1123,7 +1133,6 @@ def demo_command(options: argparse.Namespace) -> dict:
     "The whole chain: recordings, store, training, evaluation, report."
     from timemoe_lab.agent.state import beat_table
     from timemoe_lab.demo import DEMO_CAMPAIGN
-    from timemoe_lab.detect.evaluation import evaluation_table
     from timemoe_lab.detect.scorer import open_scorer
     from timemoe_lab.model.device import pick_device
     from timemoe_lab.run.folder import start_run
@@ -1148,7 +1157,7 @@ def demo_command(options: argparse.Namespace) -> dict:
     faulty = any(e.class_id for e in store.entries)
     result = _evaluate(open_scorer(run.path, device=device), raw, options.fs) if faulty else None
     report = write_report(run.path)
-    return {"evaluation": result and evaluation_table(result), "table": beat_table(run), "report": str(report)}
+    return {"evaluation": result and in_short(result, run.path), "table": beat_table(run), "report": str(report)}
 
 
 def _free_name(path: Path) -> Path:
@@ -1432,6 +1441,7 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument("raw", type=Path, metavar="RAW", help="folder with recordings and, optionally, labels.csv")
     command.add_argument("--store", type=Path, metavar="DIR", help="the run's store, when it was moved")
     command.add_argument("--rows", **_ROWS)
+    command.add_argument("--wide", action="store_true", help="every table: rows, events, recordings, points, sentences")
     command = add("bench", bench_command, "device")
     _add_bench(command)
     command = add("convert", convert_command)

@@ -31,7 +31,7 @@ from .scorer import (
     operating_point,
     score_recordings,
 )
-from .evaluation import Evaluation, Row, evaluation_table
+from .evaluation import Evaluation, Row, evaluation_summary, evaluation_table, short_table
 from .evaluate import choose_rows, evaluate
 from .promise import Promise, kept_promise, motors_promise
 
@@ -73,6 +73,7 @@ __all__ = [
     "curve",
     "diagnose",
     "evaluate",
+    "evaluation_summary",
     "evaluation_table",
     "events_of",
     "healthy_of",
@@ -87,6 +88,7 @@ __all__ = [
     "say",
     "score_recording",
     "score_recordings",
+    "short_table",
     "sweep",
     "usual_of",
 ]

@@ -4,13 +4,16 @@
 
 # %% auto #0
 __all__ = ['Measures', 'Interval', 'EVALUATION', 'Intervals', 'Group', 'Row', 'MeasuredPoint', 'Verdict', 'Check', 'Evaluation',
-           'evaluation_table', 'events_in_words']
+           'evaluation_table', 'events_in_words', 'verdict_in_words', 'evaluation_summary', 'short_table']
 
 # %% ../../nbs/detect/57_evaluation.ipynb #imports
+import textwrap
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 # %% ../../nbs/detect/57_evaluation.ipynb #own-imports
+from ..data.motor import FAULTS
 from ..data.prepare import Counts, own_beginnings
 from .alarms import per_day, rate_in_words, time_in_words
 from .scorer import about_counts, about_mask, about_votes
@@ -313,3 +316,74 @@ def _events_table(result: Evaluation) -> list[str]:
         shares["healthy"] = f"{p['n_healthy_alarmed']} of {p['n_healthy']}"
         rows.append({"name": row.name} | shares | p)
     return [f"Alarms of {result.mode}: {said}", format_table(rows, columns)]
+
+# %% ../../nbs/detect/57_evaluation.ipynb #verdict-words-def
+def verdict_in_words(
+    whole: Mapping[str, int],  # tp, fp, fn, tn of recordings
+) -> str:
+    "What was found, and what was accused, of whole recordings."
+    faulty = whole["tp"] + whole["fn"]
+    healthy = whole["fp"] + whole["tn"]
+    found = f"{whole['tp']} of {faulty} recordings with a fault raised an alarm" if faulty else ""
+    false = f"{whole['fp']} of {healthy} healthy recordings did falsely" if healthy else ""
+    if found and false:
+        return f"{found}; {false}."
+    unknown = "no test recording is healthy, so false alarms are not measured"
+    return f"{found}; {unknown}." if found else f"No test recording has a fault; {false or 'none is healthy either'}."
+
+# %% ../../nbs/detect/57_evaluation.ipynb #summary-def
+def evaluation_summary(
+    result: Evaluation,
+    *,
+    width: int = 80,  # columns of the terminal
+) -> str:
+    "The answer before any table: recordings, classes, moments, what does better, what is wrong."
+    lines = [verdict_in_words(result.row.recording), _by_class(result), _trusted(result), _beside(result)]
+    events = events_in_words(result.row.point)
+    lines += [f"Events: {events}."] if events else []
+    lines += [line for line in _said(result) if line not in {v.text for v in result.verdicts}]
+    return "\n".join(textwrap.fill(line, width, break_long_words=False) for line in lines if line)
+
+
+def short_table(
+    result: Evaluation,
+) -> str:
+    "The rows in the few columns that 80 characters hold."
+    columns = {"Row": "name", "ROC samples": "roc_auc:.4f", "VUS-PR": "vus_pr:.4f", "Class ROC": "class_roc_auc:.4f"}
+    columns |= {"Balanced F1": "balanced_f1:.4f", "False alarms": "n_false_alarms"}
+    samples = ("roc_auc", "vus_pr", "n_false_alarms")
+    rows = [{"name": r.name} | r.recording | {k: r.point.get(k) for k in samples} for r in result.rows]
+    return format_table(rows, columns)
+
+
+def _by_class(result: Evaluation) -> str:
+    "How many recordings of each class alarmed."
+    told = []
+    for name, group in result.row.recall_by_class.items():
+        if group.recording_recall is not None:
+            known = FAULTS[int(name)].name if name.isdigit() and 0 < int(name) < len(FAULTS) else f"class {name}"
+            told.append(f"{known} {round(group.recording_recall * group.n_recordings)} of {group.n_recordings}")
+    return f"Found by class: {', '.join(told)}." if told else ""
+
+
+def _trusted(result: Evaluation) -> str:
+    "What ranks faulty above healthy, and how sure the decisions are."
+    number = lambda v: "undefined" if v is None else f"{v:.4f}"
+    row = result.row
+    text = f"ROC-AUC: {number(row.recording['roc_auc'])} of recordings, {number(row.point['roc_auc'])} of samples "
+    text += f"(0.5: chance). Balanced F1 of recordings: {number(row.recording['balanced_f1'])}"
+    return text + (f", 95 % interval {_ends(row)}." if _ends(row) else ".")
+
+
+def _beside(result: Evaluation) -> str:
+    "Whether another row does better."
+    if len(result.rows) < 2:
+        return ""
+    best = max(result.rows, key=lambda r: (r.point["roc_auc"] or 0, r is result.row))
+    text = f"Best of {len(result.rows)} rows in the ROC-AUC of samples: {best.name} ({best.point['roc_auc'] or 0:.4f})."
+    worse = [f"{v.against} ({v.metric} of {v.level}s)" for v in result.verdicts if v.interval[1] < 0]
+    if not result.verdicts:
+        return text
+    n_better = sum(v.better for v in result.verdicts)
+    text += f" Compared {len(result.verdicts)} times, {result.mode} is better beyond doubt in {n_better}"
+    return text + (f", worse in {len(worse)}: {', '.join(worse)}." if worse else ", worse in none.")

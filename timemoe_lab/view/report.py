@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['SHOWN', 'CLASSES_IN_WORDS', 'LEVEL', 'SECTIONS', 'Case', 'read_recordings', 'read_scores', 'read_case', 'Material',
-           'read_material', 'headline', 'verdict_in_words', 'designs', 'in_words', 'absent', 'decisions', 'typical',
-           'by_class', 'middle', 'windows', 'timeline', 'channels', 'histogram', 'curves', 'figure_training',
-           'training', 'experts', 'repeat', 'flat', 'explore', 'draw_beat', 'write_report']
+           'read_material', 'headline', 'designs', 'in_words', 'absent', 'decisions', 'typical', 'by_class', 'middle',
+           'windows', 'timeline', 'channels', 'histogram', 'curves', 'figure_training', 'training', 'experts', 'repeat',
+           'flat', 'explore', 'draw_beat', 'write_report']
 
 # %% ../../nbs/view/77_report.ipynb #imports
 import math
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,7 @@ from ..data.readers import find_recordings
 from ..data.recording import Recording, conform
 from ..detect.alarms import AlarmLine, about_rule, read_alarms
 from ..detect.controls import BASELINE
-from ..detect.evaluation import Evaluation, events_in_words
+from ..detect.evaluation import Evaluation, events_in_words, verdict_in_words
 from ..detect.scorer import about_counts, about_mask, about_votes, read_summary, score_file
 from ..detect.threshold import Points, pool_points, sweep
 from ..files import InputError, atomic_path
@@ -268,20 +268,6 @@ def headline(
     return together(_failures(m), box(*_verdict(m)), _alarms(m), _found(m), told)
 
 # %% ../../nbs/view/77_report.ipynb #verdict-def
-def verdict_in_words(
-    whole: Mapping[str, int],  # tp, fp, fn, tn of recordings
-) -> str:
-    "What was found, and what was accused, of whole recordings."
-    faulty = whole["tp"] + whole["fn"]
-    healthy = whole["fp"] + whole["tn"]
-    found = f"{whole['tp']} of {faulty} recordings with a fault raised an alarm" if faulty else ""
-    false = f"{whole['fp']} of {healthy} healthy recordings did falsely" if healthy else ""
-    if found and false:
-        return f"{found}; {false}."
-    unknown = "no test recording is healthy, so false alarms are not measured"
-    return f"{found}; {unknown}." if found else f"No test recording has a fault; {false or 'none is healthy either'}."
-
-
 def _verdict(m: Material) -> list[Markup]:
     "The answer in a sentence, and what it stands on."
     n = m.point.n_healthy
