@@ -418,6 +418,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'timemoe_lab.cli.demo_command': ('cli.html#demo_command', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli.doctor_command': ('cli.html#doctor_command', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli.evaluate_command': ('cli.html#evaluate_command', 'timemoe_lab/cli.py'),
+                                 'timemoe_lab.cli.for_pictures': ('cli.html#for_pictures', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli.format_result': ('cli.html#format_result', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli.gpucheck_command': ('cli.html#gpucheck_command', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli.in_short': ('cli.html#in_short', 'timemoe_lab/cli.py'),
@@ -425,6 +426,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'timemoe_lab.cli.main': ('cli.html#main', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli.make_parser': ('cli.html#make_parser', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli.operator_command': ('cli.html#operator_command', 'timemoe_lab/cli.py'),
+                                 'timemoe_lab.cli.panel_command': ('cli.html#panel_command', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli.parse_list': ('cli.html#parse_list', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli.plan_command': ('cli.html#plan_command', 'timemoe_lab/cli.py'),
                                  'timemoe_lab.cli.prepare': ('cli.html#prepare', 'timemoe_lab/cli.py'),
@@ -2928,6 +2930,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'timemoe_lab/view/panel.py'),
                                         'timemoe_lab.view.panel.Panel.close': ('view/panel.html#panel.close', 'timemoe_lab/view/panel.py'),
                                         'timemoe_lab.view.panel.Panel.html': ('view/panel.html#panel.html', 'timemoe_lab/view/panel.py'),
+                                        'timemoe_lab.view.panel.Panel.piece': ('view/panel.html#panel.piece', 'timemoe_lab/view/panel.py'),
+                                        'timemoe_lab.view.panel.Panel.save': ('view/panel.html#panel.save', 'timemoe_lab/view/panel.py'),
                                         'timemoe_lab.view.panel.Panel.saved': ('view/panel.html#panel.saved', 'timemoe_lab/view/panel.py'),
                                         'timemoe_lab.view.panel._needed': ('view/panel.html#_needed', 'timemoe_lab/view/panel.py'),
                                         'timemoe_lab.view.panel.about': ('view/panel.html#about', 'timemoe_lab/view/panel.py'),
@@ -3109,4 +3113,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                             'timemoe_lab.view.threshold.resume_command': ( 'view/threshold.html#resume_command',
                                                                                            'timemoe_lab/view/threshold.py'),
                                             'timemoe_lab.view.threshold.run_facts': ( 'view/threshold.html#run_facts',
-                                                                                      'timemoe_lab/view/threshold.py')}}}
+                                                                                      'timemoe_lab/view/threshold.py'),
+                                            'timemoe_lab.view.threshold.save_panel': ( 'view/threshold.html#save_panel',
+                                                                                       'timemoe_lab/view/threshold.py')}}}

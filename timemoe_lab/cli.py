@@ -8,7 +8,8 @@ __all__ = ['NEXT', 'DETECT_SETS', 'EXTRAS', 'TASKS', 'parse_list', 'format_resul
            'prepare_command', 'inspect_command', 'verify_command', 'sign_command', 'prepare', 'bench_command',
            'train_command', 'convert_command', 'resume_command', 'agent_command', 'operator_command', 'watch_command',
            'tune_command', 'reproduce_command', 'score_command', 'evaluate_command', 'in_short', 'report_command',
-           'write_report', 'demo_command', 'doctor_command', 'gpucheck_command', 'plan_command', 'make_parser']
+           'panel_command', 'for_pictures', 'write_report', 'demo_command', 'doctor_command', 'gpucheck_command',
+           'plan_command', 'make_parser']
 
 # %% ../nbs/89_cli.ipynb #imports
 import argparse
@@ -232,6 +233,7 @@ NEXT = {  # by command: what usually follows; {} are its options
     "score": "read {out}/alarms.csv",
     "evaluate": "timemoe-lab report {run}",
     "report": "open {run}/report.html in a browser",
+    "panel": "open {out} in a browser",
     "convert": "timemoe-lab train STORE --out RUN --init {out}",
     "plan": "timemoe-lab train STORE --out RUN --preset {preset}",
     "doctor": "timemoe-lab demo",
@@ -1120,12 +1122,26 @@ def report_command(options: argparse.Namespace) -> dict:
     return {"report": str(write_report(options.run, raw=options.raw))}
 
 # %% ../nbs/89_cli.ipynb #write-report-def
-def write_report(run: Path, *, raw: Path | None = None) -> Path:
-    "The report of a run; needs the packages of the extra `lab`."
+def panel_command(options: argparse.Namespace) -> dict:
+    "Writes the threshold panel of a run as one page: it opens in a browser, without Python and without a network."
+    with for_pictures():
+        from timemoe_lab.view.threshold import save_panel
+    return {"panel": str(save_panel(options.run, options.out, split=options.split))}
+
+
+@contextmanager
+def for_pictures() -> Iterator[None]:
+    "Says what a missing package of the extra `lab` needs."
     try:
-        from timemoe_lab.view.report import write_report as write_page
+        yield
     except ImportError as error:
         raise InputError(f"{error.name} is not installed; pictures need: pip install 'timemoe-lab[lab]'") from None
+
+
+def write_report(run: Path, *, raw: Path | None = None) -> Path:
+    "The report of a run; needs the packages of the extra `lab`."
+    with for_pictures():
+        from timemoe_lab.view.report import write_report as write_page
     return write_page(run, raw=raw)
 
 # %% ../nbs/89_cli.ipynb #demo-def-cli
@@ -1362,6 +1378,7 @@ TASKS = {  # by task: commands with an example each
         "train": "train store --out run",
         "evaluate": "evaluate run data/sample",
         "report": "report run",
+        "panel": "panel run --split test --out panel.html",
         "score": "score run data/sample --out scores",
     },
     "A training, watched and steered": {
@@ -1447,6 +1464,12 @@ def make_parser() -> argparse.ArgumentParser:
     command = add("convert", convert_command)
     command.add_argument("model", type=Path, metavar="MODEL", help="published checkpoint (folder or hub name), or run")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    command = add("panel", panel_command)
+    command.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help=".html; one that is there is replaced")
+    splits = ("validation", "test")
+    help_ = "whose scores: validation, with calibration (default), or test, once evaluated"
+    command.add_argument("--split", choices=splits, default="validation", help=help_)
     command = add("report", report_command)
     command.add_argument("run", type=Path, metavar="RUN", help="run folder")
     command.add_argument("--raw", type=Path, help="the raw folder, when it was moved")
