@@ -5,11 +5,11 @@ for what a user can mend."""
 
 # %% auto #0
 __all__ = ['NEXT', 'DETECT_SETS', 'EXTRAS', 'TASKS', 'parse_list', 'format_result', 'main', 'counted', 'simulate_command',
-           'prepare_command', 'inspect_command', 'verify_command', 'sign_command', 'prepare', 'bench_command',
-           'train_command', 'convert_command', 'resume_command', 'agent_command', 'operator_command', 'watch_command',
-           'tune_command', 'reproduce_command', 'score_command', 'evaluate_command', 'in_short', 'report_command',
-           'panel_command', 'for_pictures', 'write_report', 'demo_command', 'doctor_command', 'gpucheck_command',
-           'plan_command', 'make_parser']
+           'prepare_command', 'inspect_command', 'verify_command', 'points_command', 'sign_command', 'prepare',
+           'bench_command', 'train_command', 'convert_command', 'resume_command', 'agent_command', 'operator_command',
+           'watch_command', 'tune_command', 'reproduce_command', 'score_command', 'evaluate_command', 'in_short',
+           'report_command', 'panel_command', 'for_pictures', 'write_report', 'demo_command', 'doctor_command',
+           'gpucheck_command', 'plan_command', 'make_parser']
 
 # %% ../nbs/89_cli.ipynb #imports
 import argparse
@@ -420,6 +420,24 @@ def verify_command(options: argparse.Namespace) -> dict:
     if problems:
         return {where: str(options.store), "problems": problems, "exit": 1}
     return {where: str(options.store), "problems": [], "told": told}
+
+
+def points_command(options: argparse.Namespace) -> dict:
+    "Lists the operating points of a run, those that a hand has replaced too; puts one of them in force again."
+    from timemoe_lab.run.folder import RunFolder
+    from timemoe_lab.run.points import kept_points, restore_point
+
+    run = RunFolder(options.run)
+    if not (run.path / "operating_point.json").is_file():
+        raise InputError(f"{run.path}: no operating point yet; go on with: timemoe-lab resume {run.path}")
+    if options.restore is not None:
+        if not (options.author or "").strip():
+            raise UsageError("--restore: needs --author NAME, who answers for it")
+        restore_point(run, options.restore, author=options.author.strip())
+    rows = [kept.row for kept in kept_points(run)]
+    columns = {"Point": "point", "Threshold": "threshold:.4g", "Recording": "recording:.4g"}
+    columns |= {"Checkpoint": "checkpoint", "Author": "author", "Replaced": "replaced"}  # --json: what chose it, too
+    return {"points": rows, "table": format_table(rows, columns)}
 
 
 def sign_command(options: argparse.Namespace) -> dict:
@@ -1390,6 +1408,7 @@ TASKS = {  # by task: commands with an example each
     },
     "Trust, and what it takes": {
         "verify": "verify store",
+        "points": "points run --restore 0 --author 'A. Name'",
         "sign": "sign run/operating_point.json --author 'A. Name'",
         "reproduce": "reproduce run --out twin",
         "bench": "bench detect itsc --data itsc",
@@ -1464,12 +1483,7 @@ def make_parser() -> argparse.ArgumentParser:
     command = add("convert", convert_command)
     command.add_argument("model", type=Path, metavar="MODEL", help="published checkpoint (folder or hub name), or run")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
-    command = add("panel", panel_command)
-    command.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    command.add_argument("--out", type=Path, required=True, metavar="FILE", help=".html; one that is there is replaced")
-    splits = ("validation", "test")
-    help_ = "whose scores: validation, with calibration (default), or test, once evaluated"
-    command.add_argument("--split", choices=splits, default="validation", help=help_)
+    _add_pages(add)
     command = add("report", report_command)
     command.add_argument("run", type=Path, metavar="RUN", help="run folder")
     command.add_argument("--raw", type=Path, help="the raw folder, when it was moved")
@@ -1558,6 +1572,20 @@ _SHARED = {
     },
     "json": {"action": "store_true", "help": "print the result as JSON"},
 }
+
+
+def _add_pages(add: Callable) -> None:
+    "The options of `points` and `panel`."
+    command = add("points", points_command)
+    command.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    command.add_argument("--restore", type=int, metavar="N", help="number of the point that is put in force again")
+    command.add_argument("--author", metavar="NAME", help="who answers for it")
+    command = add("panel", panel_command)
+    command.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help=".html; one that is there is replaced")
+    splits = ("validation", "test")
+    help_ = "whose scores: validation, with calibration (default), or test, once evaluated"
+    command.add_argument("--split", choices=splits, default="validation", help=help_)
 
 # %% ../nbs/89_cli.ipynb #training-options-def
 def _add_training(add: Callable[..., argparse.ArgumentParser]) -> None:

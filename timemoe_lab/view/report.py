@@ -266,7 +266,7 @@ def headline(
     told = fold("How this was measured, and who chose the threshold", basis)
     return together(_failures(m), box(*_verdict(m)), _alarms(m), _found(m), told)
 
-# %% ../../nbs/view/77_report.ipynb #verdict-def
+
 def _verdict(m: Material) -> list[Markup]:
     "The answer in a sentence, and what it stands on."
     n = m.point.n_healthy

@@ -24,7 +24,8 @@ from ..detect.scorer import score_file
 from ..detect.threshold import Confusion, Points, away_from_edges, best_f_beta, confusion, pool_points
 from ..files import InputError, UsageError, read_json, sealed, write_json
 from ..records import OperatingPoint
-from ..run.folder import RunFolder, frame_of, step_of
+from ..run.folder import RunFolder, frame_of
+from ..run.points import put_in_force
 from .panel import Panel, bundle, pack, style
 
 # %% ../../nbs/view/73_threshold.ipynb #found-def
@@ -309,11 +310,10 @@ def export_point(
     points = panel.points
     counts = confusion(points.score, points.label, threshold)
     new = point_by_hand(old, threshold, split=panel.facts["split"], counts=counts, beta=beta)
-    write_json(path, sealed(new.to_json()))
     if panel.run:
-        step = step_of(Path(old.checkpoint))
-        values = {"rule": f"threshold {BY_HAND}", "old": old.threshold, "new": threshold, "author": "panel"}
-        panel.run.log("decision", step, **values, outcome="applied")
+        put_in_force(panel.run, new, rule=f"threshold {BY_HAND}", author="panel")
+    else:
+        write_json(path, sealed(new.to_json()))
     return new
 
 
