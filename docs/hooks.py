@@ -1,5 +1,6 @@
 "What mkdocs is told beyond mkdocs.yml: notebooks and reference become pages, links lead where their files went."
 
+import ast
 import base64
 import html
 import json
@@ -89,23 +90,53 @@ def answered(
 def notebook_page(
     file: Path,  # a notebook
 ) -> tuple[str, dict[str, bytes]]:  # and pictures by name
-    "A notebook with its saved outputs as Markdown; nothing is run."
+    "A notebook with its saved outputs as Markdown; nothing is run, and what is only imported is folded."
     lines = []
     pictures = {}
-    for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
-        source = "".join(cell["source"])
-        if cell["cell_type"] == "markdown":
-            lines += [source, ""]
-            continue
-        flags = re.findall(r"^#\| *(\w+)", source, re.MULTILINE)
-        code = re.sub(r"^#\|.*\n?", "", source, flags=re.MULTILINE).strip()
-        lines += [f'<span id="{cell["id"]}"></span>', ""]
-        lines += [_block(code, ".python .exported" if "export" in flags else ".python"), ""] if code else []
-        for i, output in enumerate(cell["outputs"]):
-            shown, picture = _output(output, f"{file.stem}-{cell['id']}-{i}.png")
-            lines += [shown, ""]
-            pictures |= picture
+    cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+    for imports, group in groupby(cells, _is_imports):
+        shown = []
+        for cell in group:
+            text, drawn = _cell(cell, file.stem)
+            shown += text
+            pictures |= drawn
+        lines += ['<details markdown="1"><summary>imports</summary>', "", *shown, "</details>", ""] if imports else shown
     return "\n".join(lines), pictures
+
+
+def _is_imports(
+    cell: dict,  # of a notebook
+) -> bool:
+    "Whether a cell only imports, or only names its module."
+    if cell["cell_type"] != "code":
+        return False
+    return all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.parse(_code(cell)).body)
+
+
+def _code(
+    cell: dict,  # of a notebook
+) -> str:
+    "Its code without flags."
+    return re.sub(r"^#\|.*\n?", "", "".join(cell["source"]), flags=re.MULTILINE).strip()
+
+
+def _cell(
+    cell: dict,  # of a notebook
+    stem: str,  # of the notebook's file
+) -> tuple[list[str], dict[str, bytes]]:
+    "A cell as lines of Markdown, and its pictures by name."
+    source = "".join(cell["source"])
+    if cell["cell_type"] == "markdown":
+        return [source, ""], {}
+    lines = [f'<span id="{cell["id"]}"></span>', ""]
+    pictures = {}
+    exported = re.search(r"^#\| *export\b", source, re.MULTILINE)
+    lines += [_block(_code(cell), ".python .exported" if exported else ".python"), ""] if _code(cell) else []
+    for i, output in enumerate(cell["outputs"]):
+        shown, picture = _output(output, f"{stem}-{cell['id']}-{i}.png")
+        lines += [shown, ""]
+        pictures |= picture
+    return lines, pictures
 
 
 def _block(
@@ -140,7 +171,7 @@ def title_of(
 
 @cache
 def wings() -> list[tuple[str, list[Path]]]:
-    "The notebooks in the order of their numbers, by wing; those beside the wings by themselves."
+    "The notebooks in the order of their numbers, by wing; those beside the wings are ground or tools."
     files = sorted(ROOT.glob("nbs/**/[0-9][0-9]_*.ipynb"), key=lambda file: file.name)
     return [(wing, list(rooms)) for wing, rooms in groupby(files, _wing_of)]
 
@@ -151,7 +182,8 @@ def _wing_of(
     "The wing that a notebook belongs to."
     if file.name >= "90":
         return "rooms"
-    return "" if file.parent.name == "nbs" else file.parent.name
+    beside = "ground" if file.name < "10" else "tools"
+    return beside if file.parent.name == "nbs" else file.parent.name
 
 
 def wing_title(
@@ -161,7 +193,7 @@ def wing_title(
     "A wing with the numbers of its rooms."
     numbers = [room.name[:2] for room in rooms]
     span = numbers[0] if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    return f"{wing} {span}".strip()
+    return f"{wing} {span}"
 
 
 def notebooks_page() -> str:

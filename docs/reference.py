@@ -140,7 +140,7 @@ def config_page() -> str:
         for knob in fields(part):
             type_, what = told[part.__name__, knob.name]
             bounds = bounds_of(part, knob.name)
-            row = [f"`{knob.name}`", f"`{cell(type_)}`", default_of(knob), cell(what), cell(bounds)]
+            row = [f"`{knob.name}`", f"`{type_}`", default_of(knob), cell(what), cell(bounds)]
             lines += ["| " + " | ".join(row) + " |"]
         lines += [""]
     return "\n".join([*lines, *_knob_lines(), *_preset_lines()])
