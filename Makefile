@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS)
 TORCH := torch==2.13.0
 
-.PHONY: demo test test-slow chaos nbdev_test export lab clean
+.PHONY: demo test test-slow chaos nbdev_test export lab docs clean
 
 demo: .venv/lab.stamp
 	@echo "demo: running the main job"
@@ -37,6 +37,11 @@ export: .venv/dev.stamp
 lab: .venv/dev.stamp
 	$(BIN)/jupyter-lab --ip=127.0.0.1 --LabApp.default_url=/lab/tree/nbs $(LAB_FLAGS)
 
+docs: .venv/docs.stamp
+	@echo "docs: building the site from notebooks, pages and code"
+	@OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q -f docs/mkdocs.yml
+	@echo "docs: open site/index.html"
+
 # `unfinished` stands while an install runs; where one was interrupted, .venv is made anew.
 .venv/lab.stamp: settings.ini setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11+ is needed: make PYTHON=...")'
@@ -58,7 +63,13 @@ lab: .venv/dev.stamp
 		echo "install: no npm, so the test of the panels' types will fail: install Node.js 20 or newer"
 	@mv .venv/unfinished $< && touch $@
 
+.venv/docs.stamp: .venv/lab.stamp
+	@echo "install: what the site is built with"
+	@mv $< .venv/unfinished
+	@$(PIP) -c constraints.txt -e '.[lab,docs]'
+	@mv .venv/unfinished $< && touch $@
+
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .ruff_cache tests/js/node_modules
+	rm -rf .venv site build dist *.egg-info .pytest_cache .hypothesis .ruff_cache tests/js/node_modules
 	rm -rf tests/browser/screenshots/*.png
 	find nbs tests timemoe_lab -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
