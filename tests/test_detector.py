@@ -233,7 +233,7 @@ def test_sktime_clones_it_and_marks_the_fault(odd):
     from sktime.detection.adapters import PyODDetector
 
     x, label = odd
-    adapter = PyODDetector(Detector(SMALL, convention="pyod", random_state=1), labels="score")
+    adapter = PyODDetector(Detector(SMALL, convention="pyod", random_state=1))
     adapter.fit(pd.DataFrame(series(1000)[0]))
     alarms = Detector(SMALL, convention="pyod", random_state=1).fit(series(1000)[0]).predict(x)
     assert len(adapter.predict(pd.DataFrame(x))) == alarms.sum() > 50
