@@ -25,7 +25,7 @@ from timemoe_lab.detect.reading import Space  # noqa: E402
 from timemoe_lab.detect.scorer import Scorer, open_scorer  # noqa: E402
 from timemoe_lab.files import InputError, UsageError, read_json  # noqa: E402
 from timemoe_lab.model.timemoe import TimeMoE  # noqa: E402
-from timemoe_lab.plant.portable import CLOSE, OUTPUTS, export_onnx, graph_of, largest_difference, made_signals  # noqa: E402
+from timemoe_lab.plant.portable import CLOSE, FLIPPED, OUTPUTS, difference, export_onnx, graph_of, made_signals  # noqa: E402
 
 EXAMPLE = Path(__file__).parents[1] / "examples/score_onnx.py"
 
@@ -52,9 +52,12 @@ def test_it_scores_recordings_as_python_does(exported, master, raw):
             said = dict(zip(OUTPUTS, session.run(OUTPUTS, {"signal": cut.signal})))
             for name, value in said.items():
                 whole = np.repeat(value, told["factor"], axis=-1)[..., :n]
-                assert np.allclose(whole, getattr(rows, name), rtol=1e-4, atol=1e-4), (recording.name, n, name)
+                near = np.isclose(
+                    whole, getattr(rows, name), rtol=1e-4, atol=1e-4
+                )  # but where rounding chose an expert
+                assert near.mean() > 1 - FLIPPED, (recording.name, n, name)
             quantile = np.quantile(said["score"], told["recording_quantile"])
-            assert quantile == pytest.approx(rows.recording_score, abs=1e-4)
+            assert quantile == pytest.approx(rows.recording_score, abs=1e-3)
 
 
 def test_the_file_says_what_it_is(exported, master):
@@ -82,14 +85,17 @@ def scorer_like(config, *, channels=("a", "b", "c"), mask=(), fs=1000.0, run=Non
 def kind(data=None, model=None, score=None, horizons=(1, 8, 32)):
     "A configuration of a small window with these fields changed."
     config = tiny()
-    model = replace(config.model, horizons=horizons, **(model or {}))
+    model = replace(
+        config.model, horizons=horizons, **{"n_experts": 0} | (model or {})
+    )  # no expert, no choice by rounding
     train = replace(config.train, head_weights=(1.0, 0.5, 2.0)[: len(horizons)])
     data = replace(config.data, **{"context": 64, "scope": "train", "max_fs": None} | (data or {}))
     return replace(config, model=model, train=train, data=data, score=replace(config.score, **(score or {})))
 
 
 KINDS = {
-    "dense": (kind(model={"n_experts": 0}), {}),
+    "dense": (kind(), {}),
+    "two of eight experts": (kind(model={"n_experts": 8}), {}),
     "three of four experts": (kind(model={"n_experts": 4, "top_k": 3}), {}),
     "grouped queries": (kind(model={"n_kv_heads": 2}), {}),
     "masked": (kind(), {"mask": ("b",)}),
@@ -115,7 +121,8 @@ def test_every_kind_of_run_is_the_same_in_both(config, how, tmp_path):
         Recording(f"{n}", rng.normal(size=(len(names), n)).astype(np.float32), 1000.0, names, ("",) * len(names))
         for n in lengths
     ]
-    assert largest_difference(tmp_path / "g.onnx", scorer, [*found, *made_signals(scorer)]) < CLOSE
+    off, flipped = difference(tmp_path / "g.onnx", scorer, [*found, *made_signals(scorer)])
+    assert off < CLOSE and flipped <= (FLIPPED if config.model.n_experts else 0)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +185,7 @@ def test_the_example_needs_nothing_of_the_lab(exported, master, raw, tmp_path):
     assert said.returncode == 0, said.stderr
     (recording,) = [r for r in read_folder(raw) if r.name == path.name]
     expected = open_scorer(master).rows(recording)["spec"].recording_score
-    assert float(re.search(r"recording_score: (\S+)", said.stdout)[1]) == pytest.approx(expected, abs=1e-4)
+    assert float(re.search(r"recording_score: (\S+)", said.stdout)[1]) == pytest.approx(expected, abs=1e-3)
     alarm = expected >= about(exported)["recording_threshold"]
     assert re.search(r"alarm: (\d)", said.stdout)[1] == str(int(alarm))
 
