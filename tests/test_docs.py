@@ -66,7 +66,9 @@ def broken_links(text, address):
 def test_every_public_name_has_its_declaration_and_a_cell_that_explains_it(pages, wing):
     names = importlib.import_module(f"timemoe_lab.{wing}").__all__
     page = pages[f"reference/python/{wing}.md"]
-    assert re.findall(r"^## (\w+) ", page, re.MULTILINE) == list(dict.fromkeys(re.findall(r"^## (\w+) ", page, re.MULTILINE)))
+    assert re.findall(r"^## (\w+) ", page, re.MULTILINE) == list(
+        dict.fromkeys(re.findall(r"^## (\w+) ", page, re.MULTILINE))
+    )
     assert set(names) == set(re.findall(r"^## (\w+) ", page, re.MULTILINE))
     for name in names:
         part = page.partition(f"## {name} {{#{name}}}")[2].partition("\n## ")[0]
@@ -165,7 +167,18 @@ def test_a_notebook_becomes_a_page_with_its_outputs():
 def test_the_site_is_built_and_asks_for_nothing_from_elsewhere(tmp_path):
     if not (find_spec("material") and find_spec("latex2mathml")):
         pytest.skip("mkdocs-material and latex2mathml aren't installed: pip install -e '.[docs]'")
-    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-f", "docs/mkdocs.yml", "-d", str(tmp_path / "site")]
+    build = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "-q",
+        "-f",
+        "docs/mkdocs.yml",
+        "-d",
+        str(tmp_path / "site"),
+    ]
     run = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     built = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "site").rglob("*.html")}

@@ -8,8 +8,8 @@ __all__ = ['NEXT', 'DETECT_SETS', 'EXTRAS', 'TASKS', 'parse_list', 'format_resul
            'prepare_command', 'inspect_command', 'verify_command', 'points_command', 'sign_command', 'prepare',
            'bench_command', 'train_command', 'convert_command', 'resume_command', 'agent_command', 'operator_command',
            'watch_command', 'tune_command', 'reproduce_command', 'score_command', 'evaluate_command', 'in_short',
-           'report_command', 'panel_command', 'for_pictures', 'write_report', 'demo_command', 'doctor_command',
-           'gpucheck_command', 'plan_command', 'make_parser']
+           'report_command', 'panel_command', 'for_pictures', 'write_report', 'export_command', 'demo_command',
+           'doctor_command', 'gpucheck_command', 'plan_command', 'make_parser']
 
 # %% ../nbs/89_cli.ipynb #imports
 import argparse
@@ -234,6 +234,7 @@ NEXT = {  # by command: what usually follows; {} are its options
     "evaluate": "timemoe-lab report {run}",
     "report": "open {run}/report.html in a browser",
     "panel": "open {out} in a browser",
+    "export": "python examples/score_onnx.py {out} RECORDING.csv",
     "convert": "timemoe-lab train STORE --out RUN --init {out}",
     "plan": "timemoe-lab train STORE --out RUN --preset {preset}",
     "doctor": "timemoe-lab demo",
@@ -1162,6 +1163,28 @@ def write_report(run: Path, *, raw: Path | None = None) -> Path:
         from timemoe_lab.view.report import write_report as write_page
     return write_page(run, raw=raw)
 
+# %% ../nbs/89_cli.ipynb #export-command-def
+def export_command(options: argparse.Namespace) -> dict:
+    "Writes a run for other software: scale, network, profile and thresholds in one ONNX file."
+    try:
+        from timemoe_lab.plant.portable import export_onnx
+    except ImportError as error:
+        raise InputError(f"{error.name} is not installed; export needs: pip install 'timemoe-lab[onnx]'") from None
+    return {"file": str(options.out)} | export_onnx(options.run, options.out, checkpoint=options.checkpoint)
+
+
+def _add_export(command: argparse.ArgumentParser) -> None:
+    "The options of export."
+    command.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    command.add_argument("--to", choices=("onnx",), default="onnx", help="form (default: onnx)")
+    command.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE|DIR",
+        help="NAME.onnx for one file, any other name for a folder",
+    )
+
 # %% ../nbs/89_cli.ipynb #demo-def-cli
 def demo_command(options: argparse.Namespace) -> dict:
     "The whole chain: recordings, store, training, evaluation, report."
@@ -1213,6 +1236,7 @@ EXTRAS = {  # by module: how to get it
     "anywidget": "pip install 'timemoe-lab[lab]'",
     "plotly": "pip install 'timemoe-lab[lab]'",
     "mcp": "pip install 'timemoe-lab[operator]'",
+    "onnxruntime": "pip install 'timemoe-lab[onnx]'",
     "huggingface_hub": "pip install huggingface_hub",
     "flash_attn": "pip install 'timemoe-lab[flash]' --no-build-isolation (for a GPU; needs nvcc)",
     "bitsandbytes": "pip install bitsandbytes (for a GPU)",
@@ -1406,6 +1430,7 @@ TASKS = {  # by task: commands with an example each
         "tune": "tune store --out study --trials 20",
         "operator": "operator run",
     },
+    "In the plant": {"export": "export run --to onnx --out motor.onnx"},
     "Trust, and what it takes": {
         "verify": "verify store",
         "points": "points run --restore 0 --author 'A. Name'",
@@ -1487,6 +1512,7 @@ def make_parser() -> argparse.ArgumentParser:
     command = add("report", report_command)
     command.add_argument("run", type=Path, metavar="RUN", help="run folder")
     command.add_argument("--raw", type=Path, help="the raw folder, when it was moved")
+    _add_export(add("export", export_command, "checkpoint"))
     add("doctor", doctor_command)
     _add_gpucheck(add("gpucheck", gpucheck_command, "device"))
     _add_plan(add("plan", plan_command, "preset"))
