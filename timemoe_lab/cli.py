@@ -7,8 +7,9 @@ for what a user can mend."""
 __all__ = ['NEXT', 'DETECT_SETS', 'EXTRAS', 'TASKS', 'parse_list', 'format_result', 'main', 'counted', 'simulate_command',
            'prepare_command', 'inspect_command', 'verify_command', 'sign_command', 'prepare', 'bench_command',
            'train_command', 'convert_command', 'resume_command', 'agent_command', 'operator_command', 'watch_command',
-           'tune_command', 'reproduce_command', 'score_command', 'evaluate_command', 'report_command', 'write_report',
-           'demo_command', 'doctor_command', 'gpucheck_command', 'plan_command', 'make_parser']
+           'tune_command', 'reproduce_command', 'score_command', 'evaluate_command', 'report_command',
+           'history_command', 'write_report', 'demo_command', 'doctor_command', 'gpucheck_command', 'plan_command',
+           'make_parser']
 
 # %% ../nbs/89_cli.ipynb #imports
 import argparse
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from timemoe_lab.model.plan import Way
     from timemoe_lab.model.timemoe import TimeMoE
     from timemoe_lab.plant.fleet import FleetScore
+    from timemoe_lab.detect.history import History
     from timemoe_lab.run.folder import RunFolder
 
 # %% ../nbs/89_cli.ipynb #options-def
@@ -1020,9 +1022,12 @@ def reproduce_command(options: argparse.Namespace) -> dict:
 # %% ../nbs/89_cli.ipynb #score-command-def
 def score_command(options: argparse.Namespace) -> dict:
     "Scores a folder; stopped, the same command goes on where it was."
-    from timemoe_lab.plant.fleet import Job, score_folder
+    from timemoe_lab.plant.fleet import Diary, Job, score_folder
     from timemoe_lab.model.device import pick_device
 
+    if (options.history is None) != (options.motor is None):
+        raise UsageError("--history PATH and --motor NAME go together: whose history it is has to be said")
+    diary = options.history and Diary(options.history, options.motor)
     job = Job(
         run=str(options.run),
         raw=str(options.raw),
@@ -1032,7 +1037,7 @@ def score_command(options: argparse.Namespace) -> dict:
         format=options.format,
     )
     told = {"left_out": _few(left_out(options.raw), options)}
-    how = {"workers": options.workers, "skip_bad": options.skip_bad, "fdr": options.fdr}
+    how = {"workers": options.workers, "skip_bad": options.skip_bad, "fdr": options.fdr, "diary": diary}
     with _scoring() as (begin, progress):
         found = score_folder(job, options.out, **how, begin=begin, progress=progress)
     return _scores_told(options, found) | told
@@ -1102,6 +1107,9 @@ def _add_score(command: argparse.ArgumentParser) -> None:
     command.add_argument("--format", choices=("npz", "parquet"), default="npz", help=help_)
     help_ = "share of the alarms that may be false, such as 0.1: decides alarms of recordings instead of the threshold"
     command.add_argument("--fdr", type=_rate, metavar="RATE", help=help_)
+    help_ = "add a row of each recording to this history: a .parquet or .csv file, or a folder"
+    command.add_argument("--history", type=Path, metavar="PATH", help=help_)
+    command.add_argument("--motor", metavar="NAME", help="whose recordings they are, for the history")
 
 # %% ../nbs/89_cli.ipynb #readable-def
 def evaluate_command(options: argparse.Namespace) -> dict:
@@ -1145,6 +1153,31 @@ def _evaluate(
 def report_command(options: argparse.Namespace) -> dict:
     "Writes report.html."
     return {"report": str(write_report(options.run, raw=options.raw))}
+
+# %% ../nbs/89_cli.ipynb #history-command-def
+def history_command(options: argparse.Namespace) -> dict:
+    "What motors have come to: healthy bands, trends, changes, and whether the profile is stale."
+    from timemoe_lab.detect.history import history_table, read_history, summarise
+
+    told = summarise(read_history(options.history, motor=options.motor))
+    drawn = {"picture": str(_draw_history(options.out, told))} if options.out else {}
+    return told.to_json() | drawn | {"says": told.says, "table": _history_text(history_table(told), told.says)}
+
+
+def _history_text(table: str, says: Sequence[str]) -> str:
+    "A table, and below it a line for whatever has happened."
+    return "\n".join([table, "", *says])
+
+
+def _draw_history(out: Path, told: "History") -> Path:
+    "Writes a picture or a page of a history."
+    if out.suffix not in (".png", ".html"):
+        raise UsageError(f"--out {out}: expected a file that ends in .png or .html")
+    try:
+        from timemoe_lab.view.page import write_history
+    except ImportError as error:
+        raise InputError(f"{error.name} is not installed; pictures need: pip install 'timemoe-lab[lab]'") from None
+    return write_history(out, told)
 
 # %% ../nbs/89_cli.ipynb #write-report-def
 def write_report(run: Path, *, raw: Path | None = None) -> Path:
@@ -1392,6 +1425,9 @@ TASKS = {  # by task: commands with an example each
         "report": "report run",
         "score": "score run data/sample --out scores",
     },
+    "Motors and fleets, over the years": {
+        "history": "history motors --motor M7 --out m7.html",
+    },
     "A training, watched and steered": {
         "watch": "watch run",
         "resume": "resume run",
@@ -1461,6 +1497,10 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_makers(add)
     _add_score(add("score", score_command, "device", "fs", "skip-bad", "checkpoint"))
+    command = add("history", history_command)
+    command.add_argument("history", type=Path, metavar="PATH", help="history that score --history wrote")
+    command.add_argument("--motor", metavar="NAME", help="of one motor (default: all)")
+    command.add_argument("--out", type=Path, metavar="FILE", help="draw it: a .png, or a page that ends in .html")
     command = add("evaluate", evaluate_command, "device", "fs", "skip-bad", "checkpoint")
     command.add_argument("run", type=Path, metavar="RUN", help="run folder")
     command.add_argument("raw", type=Path, metavar="RAW", help="folder with recordings and, optionally, labels.csv")
