@@ -1,17 +1,31 @@
-"Folders scored piece by piece: kills, processes, two forms, and a rate of false alarms."
+"Folders scored piece by piece: kills, processes, two forms, a rate of false alarms; histories; recalibration."
 
+import json
 import shutil
+import time
+from dataclasses import replace
+from datetime import datetime, timezone
+from importlib import import_module
 
 import numpy as np
 import pyarrow.dataset as ds
 import pytest
+from scipy.stats import mannwhitneyu
 
 from timemoe_lab.cli import main
-from timemoe_lab.detect.scorer import read_summary, score_file
+from timemoe_lab.data.motor import campaign, write_campaign
+from timemoe_lab.detect.history import Entry, add_history, change_point, moved, read_history
+from timemoe_lab.detect.scorer import open_scorer, read_summary, score_file
 from timemoe_lab.files import InputError, UsageError
 from timemoe_lab.plant import fleet
 from timemoe_lab.plant.fleet import Job, conformal_p, discover, score_folder
+from timemoe_lab.plant.recalibrate import bring_back, put_in_force
 from timemoe_lab.records import OperatingPoint
+from timemoe_lab.run.checkpoint import TOP, settle, verify_run
+from timemoe_lab.run.folder import RunFolder, digest_of
+
+history_room = import_module("timemoe_lab.detect.history")
+recalibrate_room = import_module("timemoe_lab.plant.recalibrate")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +99,7 @@ def test_a_kill_while_results_are_put_together_loses_nothing(job, whole, tmp_pat
 
 def test_what_has_changed_is_scored_again_and_nothing_else(job, few, tmp_path, capsys):
     shutil.copytree(few, tmp_path / "raw")
-    mine = fleet.replace(job, raw=str(tmp_path / "raw"))
+    mine = replace(job, raw=str(tmp_path / "raw"))
     with pytest.raises(Killed):
         score_folder(mine, tmp_path / "out", progress=killed_after(3))
     first, second, *_ = sorted((tmp_path / "raw").glob("*.csv"))
@@ -95,7 +109,7 @@ def test_what_has_changed_is_scored_again_and_nothing_else(job, few, tmp_path, c
     assert first.name in seen and second.name not in seen and len(seen) == 2
     with pytest.raises(Killed):
         score_folder(mine, tmp_path / "other", progress=killed_after(3))
-    told = score_folder(fleet.replace(mine, format="parquet"), tmp_path / "other")
+    told = score_folder(replace(mine, format="parquet"), tmp_path / "other")
     assert told.n_before == 0 and "3 files were scored with another run or other options" in capsys.readouterr().err
 
 
@@ -131,7 +145,7 @@ def test_what_a_killed_process_had_is_scored_by_another_and_bytes_are_the_same(j
 
 def test_a_table_holds_what_the_arrays_hold(job, whole, tmp_path):
     out = tmp_path / "scores"
-    score_folder(fleet.replace(job, format="parquet"), out)
+    score_folder(replace(job, format="parquet"), out)
     assert (out / "recordings.csv").read_bytes() == whole["recordings.csv"] and not list(out.glob("*.npz"))
     (tmp_path / "npz").mkdir()
     table = ds.dataset(out / "scores", partitioning="hive")
@@ -249,3 +263,141 @@ def test_alarms_of_a_fleet_stand_in_the_table_with_their_p(job, whole, trained, 
     for word in ("0", "1", "x"):
         with pytest.raises(SystemExit):
             main([*words[:-1], word])
+
+
+# A motor's history
+
+
+def test_each_recording_of_a_motor_is_one_row_however_often_it_is_scored(job, few, tmp_path, capsys):
+    words = ["score", job.run, job.raw, "--motor", "M 7", "--history"]
+    for name in ("a.csv", "b"):
+        for out in ("one", "two"):
+            assert main([*words, str(tmp_path / name), "--out", str(tmp_path / f"{out}-{name}")]) == 0
+    rows = read_history(tmp_path / "a.csv")
+    assert rows == read_history(tmp_path / "b" / "history.parquet") and len(rows) == 4
+    scores = {r["file"]: float(r["recording_score"]) for r in read_summary(tmp_path / "one-b")}
+    for row in rows:
+        assert row.score == pytest.approx(scores[row.recording], rel=1e-4) and row.motor == "M 7"
+        assert row.supply_hz == pytest.approx(60, abs=0.1) and row.date_from == "file"
+        wanted = datetime.fromtimestamp(round((few / row.recording).stat().st_mtime), timezone.utc)
+        assert datetime.fromisoformat(row.date) == wanted
+    healthy, faulty = (next(r for r in rows if r.recording.startswith(c)) for c in "06")
+    assert faulty.asymmetry > 2 * healthy.asymmetry and faulty.alarm and not healthy.alarm
+    assert main([*words[:3], "--history", "x", "--out", str(tmp_path / "x")]) == 2
+    assert "go together" in capsys.readouterr().err
+
+
+def asymmetry_of(path):
+    "|I-| / |I+| of a file, by sums over whole periods."
+    lines = path.read_text().splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("TIME"))
+    x = np.array([line.split(",")[1:4] for line in lines[head + 1 :]], float)
+    t = np.arange(len(x)) / 10_000
+    n = len(x) // 500 * 500  # 3 periods of 60 Hz
+    phasor = (x[:n] * np.exp(-2j * np.pi * 60 * t[:n, None])).sum(axis=0)
+    a = np.exp(2j * np.pi / 3)
+    return abs(phasor @ [1, a**2, a]) / abs(phasor @ [1, a, a**2])
+
+
+def test_the_asymmetry_in_a_row_is_that_of_the_currents(job, few, tmp_path):
+    score_folder(job, tmp_path / "out", diary=fleet.Diary(tmp_path / "h.csv", "M"))
+    for row in read_history(tmp_path / "h.csv"):
+        assert row.asymmetry == pytest.approx(asymmetry_of(few / row.recording), rel=0.1, abs=0.002)
+
+
+def test_a_history_that_is_killed_as_it_grows_is_as_it_was(tmp_path, monkeypatch):
+    row = Entry("2026-01-01", "name", "M", "a", "d", "r", *[1.0] * 7, False, 0, None, 0)
+    add_history(tmp_path / "h.parquet", [row])
+    before = (tmp_path / "h.parquet").read_bytes()
+
+    def die(*_):
+        raise Killed
+
+    monkeypatch.setattr(history_room, "_write_parquet", die)
+    with pytest.raises(Killed):
+        add_history(tmp_path / "h.parquet", [replace(row, digest="e")])
+    assert (tmp_path / "h.parquet").read_bytes() == before
+    (tmp_path / "h.parquet").write_bytes(before[:50])
+    assert main(["history", str(tmp_path / "h.parquet")]) == 1
+
+
+def test_a_change_is_found_where_it_is_and_chance_makes_none():
+    g = np.random.default_rng(3)
+    assert abs(change_point(np.r_[g.normal(size=30), g.normal(size=20) + 2]).at - 30) <= 2
+    told = [change_point(g.normal(size=25), seed=i).told for i in range(100)]
+    assert sum(told) <= 5  # at 1 % one is to be expected
+
+
+def test_ranks_say_that_scores_have_moved_as_mann_and_whitney_do():
+    g = np.random.default_rng(4)
+    healthy = g.normal(size=25)
+    for shift in (0.0, 0.7, 2.0):
+        score = g.normal(size=12) + shift
+        p = conformal_p(score, healthy)
+        rows = [Entry("", "name", "M", "", str(i), "r", *[1.0] * 7, False, 0, q, 25) for i, q in enumerate(p.tolist())]
+        wanted = mannwhitneyu(score, healthy, alternative="greater", method="asymptotic", use_continuity=False).pvalue
+        assert moved(rows).p == pytest.approx(wanted)
+
+
+# Recalibration
+
+
+def test_a_run_that_has_aged_is_recalibrated_and_the_old_is_kept(trained, raw, tmp_path, capsys):
+    run = RunFolder(shutil.copytree(trained.path, tmp_path / "run"))
+    jobs = campaign(classes=(0,), freqs=(60,), loads=(100,), reps=1, healthy_reps=4)
+    write_campaign(tmp_path / "new", jobs, seconds=1.2, seed=77)
+    before = {name: (run.path / name).read_bytes() for name in TOP}
+    weights = digest_of(run.checkpoint("best") / "model.safetensors")
+    words = ["recalibrate", str(run.path), str(tmp_path / "new"), "--author", "A. Name"]
+    assert main(words) == 0
+    assert "A. Name" in capsys.readouterr().out
+    (kept,) = (run.path / "recalibrated").iterdir()
+    assert {name: (kept / name).read_bytes() for name in TOP} == before
+    after = {name: (run.path / name).read_bytes() for name in TOP}
+    point = open_scorer(run.path).point
+    signed = json.loads(after[TOP[1]])["signed"][0]
+    assert signed["author"] == point.author == "A. Name" and abs(signed["time"] - time.time()) < 600
+    assert point.n_healthy == 4 and list(point.healthy_scores) == sorted(point.healthy_scores)
+    assert weights == digest_of(run.checkpoint("best") / "model.safetensors") and verify_run(run) == []
+    settle(run)  # what every resume begins with
+    assert {name: (run.path / name).read_bytes() for name in TOP} == after
+    decision = run.events("decision")[-1].values
+    assert decision["author"] == "A. Name" and decision["new"] == point.threshold
+    assert main(["score", str(run.path), str(tmp_path / "new"), "--out", str(tmp_path / "out")]) == 0
+
+
+@pytest.mark.parametrize("what", ["test", "faulty", "one"])
+def test_what_may_not_recalibrate_is_named_and_nothing_changes(trained, raw, tmp_path, capsys, what):
+    names = {r["name"] for r in trained.facts["recordings"] if r["split"] == "test" and r["class_id"] == 0}
+    faulty = sorted(p.name for p in raw.glob("6_*.csv"))
+    taken = {"test": sorted(names)[:1], "faulty": faulty[:1], "one": []}[what]
+    train = [r["name"] for r in trained.facts["recordings"] if r["split"] == "train"]
+    (tmp_path / "new").mkdir()
+    for name in [*train[: 1 if what == "one" else 3], *taken]:
+        shutil.copy(raw / name, tmp_path / "new")
+    if (raw / "labels.csv").exists() and what == "faulty":
+        shutil.copy(raw / "labels.csv", tmp_path / "new")
+    before = {name: (trained.path / name).read_bytes() for name in TOP}
+    assert main(["recalibrate", str(trained.path), str(tmp_path / "new"), "--author", "A"]) == 1
+    said = [x for x in capsys.readouterr().err.splitlines() if x.startswith("timemoe-lab: ")]
+    word = {"test": "a test recording", "faulty": "labelled faulty", "one": "a profile takes 2 at least"}[what]
+    assert len(said) == 1 and word in said[0] and (not taken or taken[0] in said[0])
+    assert before == {name: (trained.path / name).read_bytes() for name in TOP}
+    assert not (trained.path / "recalibrated").exists()
+
+
+def test_a_recalibration_that_is_killed_half_way_is_undone_by_the_next(trained, tmp_path, monkeypatch):
+    run = RunFolder(shutil.copytree(trained.path, tmp_path / "run"))
+    before = {name: (run.path / name).read_bytes() for name in TOP}
+    point = open_scorer(run.path).point
+
+    def die(*_):
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(recalibrate_room, "write_json", die)
+        put_in_force(run, replace(point, author="A"), b"another", author="A")
+    with pytest.raises(InputError, match="are of two checkpoints"):
+        open_scorer(run.path)
+    bring_back(run)
+    assert {name: (run.path / name).read_bytes() for name in TOP} == before

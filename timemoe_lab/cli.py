@@ -8,8 +8,8 @@ __all__ = ['NEXT', 'DETECT_SETS', 'EXTRAS', 'TASKS', 'parse_list', 'format_resul
            'prepare_command', 'inspect_command', 'verify_command', 'sign_command', 'prepare', 'bench_command',
            'train_command', 'convert_command', 'resume_command', 'agent_command', 'operator_command', 'watch_command',
            'tune_command', 'reproduce_command', 'score_command', 'evaluate_command', 'report_command',
-           'history_command', 'write_report', 'demo_command', 'doctor_command', 'gpucheck_command', 'plan_command',
-           'make_parser']
+           'history_command', 'recalibrate_command', 'write_report', 'demo_command', 'doctor_command',
+           'gpucheck_command', 'plan_command', 'make_parser']
 
 # %% ../nbs/89_cli.ipynb #imports
 import argparse
@@ -241,6 +241,7 @@ NEXT = {  # by command: what usually follows; {} are its options
     "tune": "timemoe-lab train {store} --out RUN --config {out}/best.json",
     "score": "read {out}/alarms.csv",
     "evaluate": "timemoe-lab report {run}",
+    "recalibrate": "timemoe-lab score {run} RAW --out DIR",
     "report": "open {run}/report.html in a browser",
     "convert": "timemoe-lab train STORE --out RUN --init {out}",
     "plan": "timemoe-lab train STORE --out RUN --preset {preset}",
@@ -1179,6 +1180,39 @@ def _draw_history(out: Path, told: "History") -> Path:
         raise InputError(f"{error.name} is not installed; pictures need: pip install 'timemoe-lab[lab]'") from None
     return write_history(out, told)
 
+# %% ../nbs/89_cli.ipynb #recalibrate-command-def
+def recalibrate_command(options: argparse.Namespace) -> dict:
+    "New profile and thresholds from new healthy recordings, without training; the old ones are kept in the run."
+    from timemoe_lab.detect.scorer import about_promise
+    from timemoe_lab.model.device import pick_device
+    from timemoe_lab.plant.recalibrate import recalibrate
+    from timemoe_lab.run.folder import RunFolder
+
+    skipped = {} if options.skip_bad else None
+    how = {"author": options.author, "fs": options.fs, "device": pick_device(options.device), "skipped": skipped}
+    how |= {"keep_old": options.keep_old, "moved": options.store}
+    with counted("recalibrate", len(list_files(options.raw))) as progress:
+        done = recalibrate(RunFolder(options.run), options.raw, **how, progress=progress)
+    rows = [
+        {"what": name, "before": getattr(done.before, key), "after": getattr(done.after, key)}
+        for name, key in (("Threshold of a sample", "threshold"), ("Of a recording", "recording_threshold"))
+    ]
+    table = format_table(rows, {"": "what", "Before": "before:.4g", "Now": "after:.4g"})
+    facts = {"run": str(options.run), "recordings": done.n_new, "author": done.after.author, "kept": str(done.kept)}
+    taken = {"taken_for_healthy": _few(list(done.unlabelled), options)} if done.unlabelled else {}
+    return facts | taken | {"skipped": skipped or {}, "table": "\n".join([table, *about_promise(done.after)])}
+
+
+def _add_recalibrate(command: argparse.ArgumentParser) -> None:
+    "The options of recalibrate."
+    command.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    help_ = "folder with new healthy recordings; test recordings of the run and faulty ones are refused"
+    command.add_argument("raw", type=Path, metavar="RAW", help=help_)
+    command.add_argument("--author", required=True, metavar="NAME", help="who answers for their being healthy")
+    help_ = "the healthy recordings that the run was made from take part, too"
+    command.add_argument("--keep-old", action="store_true", help=help_)
+    command.add_argument("--store", type=Path, metavar="DIR", help="the run's store, when it was moved")
+
 # %% ../nbs/89_cli.ipynb #write-report-def
 def write_report(run: Path, *, raw: Path | None = None) -> Path:
     "The report of a run; needs the packages of the extra `lab`."
@@ -1427,6 +1461,7 @@ TASKS = {  # by task: commands with an example each
     },
     "Motors and fleets, over the years": {
         "history": "history motors --motor M7 --out m7.html",
+        "recalibrate": "recalibrate run new --author 'A. Name'",
     },
     "A training, watched and steered": {
         "watch": "watch run",
@@ -1501,6 +1536,7 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument("history", type=Path, metavar="PATH", help="history that score --history wrote")
     command.add_argument("--motor", metavar="NAME", help="of one motor (default: all)")
     command.add_argument("--out", type=Path, metavar="FILE", help="draw it: a .png, or a page that ends in .html")
+    _add_recalibrate(add("recalibrate", recalibrate_command, "device", "fs", "skip-bad"))
     command = add("evaluate", evaluate_command, "device", "fs", "skip-bad", "checkpoint")
     command.add_argument("run", type=Path, metavar="RUN", help="run folder")
     command.add_argument("raw", type=Path, metavar="RAW", help="folder with recordings and, optionally, labels.csv")

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['NORMAL', 'ANOMALY', 'F_BETA', 'THRESHOLD', 'STYLE', 'WIDTH', 'DPI', 'LINES', 'PRECISION', 'RECALL', 'MAX_LAYERS',
-           'MAX_STEPS', 'CHANGED', 'sheet', 'drawable', 'class_name', 'png', 'class_in_full', 'stretches', 'extremes',
-           'envelope', 'thin', 'mean_known', 'coarse', 'evenly', 'intervals', 'shade', 'Excerpt', 'figure_windows',
-           'Trace', 'figure_timeline', 'figure_channels', 'figure_histogram', 'percent', 'figure_curves', 'figure_loss',
+           'MAX_STEPS', 'sheet', 'drawable', 'class_name', 'png', 'class_in_full', 'stretches', 'extremes', 'envelope',
+           'thin', 'mean_known', 'coarse', 'evenly', 'intervals', 'shade', 'Excerpt', 'figure_windows', 'Trace',
+           'figure_timeline', 'figure_channels', 'figure_histogram', 'percent', 'figure_curves', 'figure_loss',
            'figure_load', 'figure_load_over_time', 'figure_trends']
 
 # %% ../../nbs/view/70_figures.ipynb #imports
@@ -567,9 +567,6 @@ def _edges(centre: np.ndarray) -> np.ndarray:
     return np.concatenate([[2 * centre[0] - middle[0]], middle, [2 * centre[-1] - middle[-1]]])
 
 # %% ../../nbs/view/70_figures.ipynb #trends-def
-CHANGED = 0.05  # largest p of a change that is drawn
-
-
 def figure_trends(
     trends: Sequence[Trend],  # of one motor, at least one
 ) -> Figure:
@@ -583,7 +580,7 @@ def figure_trends(
             ax.plot(day, t.value, "-", color="grey", lw=0.6)
             ax.plot(day[~t.outside], t.value[~t.outside], "o", ms=2.5, color=NORMAL)
             ax.plot(day[t.outside], t.value[t.outside], "D", ms=3, color=ANOMALY, gid="outside")
-            if t.change and t.change.p <= CHANGED:
+            if t.change and t.change.told:
                 ax.axvline(day[t.change.at], color=THRESHOLD, lw=0.8, ls="--", gid="change")
             ax.set(title=f"{t.quantity}{' drifts' if t.drifts else ''}")
     axes[-1, 0].tick_params(axis="x", rotation=20)
