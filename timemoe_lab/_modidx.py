@@ -2768,6 +2768,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'timemoe_lab/plant/sources.py'),
                                            'timemoe_lab.plant.sources._whole_lines': ( 'plant/sources.html#_whole_lines',
                                                                                        'timemoe_lab/plant/sources.py'),
+                                           'timemoe_lab.plant.sources.check_source': ( 'plant/sources.html#check_source',
+                                                                                       'timemoe_lab/plant/sources.py'),
                                            'timemoe_lab.plant.sources.leaps_of': ( 'plant/sources.html#leaps_of',
                                                                                    'timemoe_lab/plant/sources.py'),
                                            'timemoe_lab.plant.sources.mend_rows': ( 'plant/sources.html#mend_rows',

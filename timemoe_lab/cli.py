@@ -1216,7 +1216,6 @@ EXTRAS = {  # by module: how to get it
     "anywidget": "pip install 'timemoe-lab[lab]'",
     "plotly": "pip install 'timemoe-lab[lab]'",
     "paho": "pip install 'timemoe-lab[mqtt]'",
-    "paho": "pip install 'timemoe-lab[mqtt]'",
     "mcp": "pip install 'timemoe-lab[operator]'",
     "huggingface_hub": "pip install huggingface_hub",
     "flash_attn": "pip install 'timemoe-lab[flash]' --no-build-isolation (for a GPU; needs nvcc)",

@@ -32,7 +32,17 @@ from ..detect.alarms import AlarmLine, rule_in_force
 from ..detect.score import Scores
 from ..detect.scorer import Scorer, told_alarms
 from ..files import InputError, checked, locked, plain, read_json, require, write_json
-from .sources import Cut, FileSource, Piece, PipeSource, Sink, Source, open_sink, open_source
+from timemoe_lab.plant.sources import (
+    Cut,
+    FileSource,
+    Piece,
+    PipeSource,
+    Sink,
+    Source,
+    check_source,
+    open_sink,
+    open_source,
+)
 from ..records import AlarmRule
 from ..run.folder import RunFolder, find_store
 
@@ -119,7 +129,7 @@ class Follow:
             self.open = alarm
             events.append(alarm.event("open"))
             self.free = alarm.end + round(rule.cool_s * fs)
-        if self.open and piece.start + piece.n - self.open.end >= max(1, hold):
+        if self.open and (piece.last or piece.start + piece.n - self.open.end >= max(1, hold)):
             events += self.close()
         if self.open:
             self.free = self.open.end + round(rule.cool_s * fs)
@@ -773,6 +783,7 @@ def monitor_run(
 ) -> dict[str, float | None]:  # see METRICS
     "Watches a source until it ends or somebody stops it."
     say = lambda line: print(f"monitor: {plain(line)}", file=sys.stderr, flush=True)
+    check_source(source)
     with locked(home / ".lock", doing="monitors this source"), until_stopped() as stop:
         exporters = [Exporter(int(a.removeprefix("metrics:"))) for a in sinks if re.fullmatch(r"metrics:\d+", a)]
         others = [a for a in sinks if not re.fullmatch(r"metrics:\d+", a)]

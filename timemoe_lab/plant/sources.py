@@ -7,7 +7,7 @@ __all__ = ['LEAP_S', 'PILOT', 'CHUNK', 'SETTLE_S', 'MOST_BYTES', 'MOST_CHANNELS'
            'LONGEST_PAUSE_S', 'Piece', 'Source', 'Lines', 'Mended', 'mend_rows', 'leaps_of', 'Block', 'RowReader',
            'Cut', 'TextBlocks', 'FileSource', 'PipeSource', 'FolderSource', 'Message', 'read_message', 'Waiting',
            'Inbox', 'MessageBlocks', 'Broker', 'MqttSource', 'Sink', 'to_line', 'LinesSink', 'signature', 'Webhook',
-           'MqttSink', 'open_source', 'open_sink']
+           'MqttSink', 'check_source', 'open_source', 'open_sink']
 
 # %% ../../nbs/plant/84_sources.ipynb #imports
 import hashlib
@@ -52,6 +52,7 @@ class Piece:
     fresh: bool  # whether it begins a segment
     recording: Recording | None = None  # None: these samples aren't scored
     said: tuple[str, ...] = ()  # what a person should know, a line each
+    last: bool = False  # whether its segment is known to end with it
     fatal: str = ""  # why nothing of this source can be scored
 
 
@@ -344,7 +345,7 @@ class TextBlocks:
             found = read_file(path, fs=self.cut.fs, columns=[(path.name, columns)], resample=self.resample)[0]
         except InputError as error:
             return self._lost(text, n, *said, self.reader.about(error), fatal=self.row == 0)
-        piece = Piece(self.name, self.row, n, self.fresh, found, tuple(said))
+        piece = Piece(self.name, self.row, n, self.fresh, found, tuple(said), last=leapt > 0)
         self.lines.drop(text)
         self.reader.keep(block.text if not leapt else b"\n".join(block.text.splitlines()[:leapt]))
         self.counts["segments"] += self.fresh
@@ -594,7 +595,7 @@ class FolderSource:
             self.counts["refused"] += 1
             return [Piece(f"{self.name}/{name_of(path, self.folder)}", 0, 0, True, said=(str(error),))]
         self.counts["segments"] += len(found)
-        return [Piece(f"{self.name}/{r.name}", 0, r.n_samples, True, r) for r in found]
+        return [Piece(f"{self.name}/{r.name}", 0, r.n_samples, True, r, last=True) for r in found]
 
 # %% ../../nbs/plant/84_sources.ipynb #message-def
 MOST_BYTES = 8 << 20  # of a message
@@ -788,7 +789,8 @@ class MessageBlocks(Inbox):
                 f"{self.name}: {n} samples from {first.t:.10g} s on, expected at least {self.cut.shortest}; not scored"
             )
             return Piece(self.name, start, n, True, said=(*said, why))
-        return Piece(self.name, start, n, first.fresh, replace(first.recording, signal=signal), said)
+        recording = replace(first.recording, signal=signal)
+        return Piece(self.name, start, n, first.fresh, recording, said, last=at_seam)
 
     def _size(self) -> tuple[int, bool]:
         "Samples of the next block, and whether a segment ends with them."
@@ -1109,6 +1111,17 @@ class MqttSink:
         self._client.loop_stop()
 
 # %% ../../nbs/plant/84_sources.ipynb #open-def
+def check_source(
+    address: str,  # see open_source
+) -> None:
+    "Refuses an address that no source has."
+    if re.match(r"mqtts?:", address):
+        Broker.of(address)
+        return
+    fine = re.match(r"[a-z]{2,}://", address) is None
+    require(fine, f"--source {address}: expected a file, a folder, -, or mqtt://host:port/topic")
+
+
 def open_source(
     address: str,  # a path, file:PATH, -, mqtt://host:port/topic
     cut: Cut,
@@ -1119,14 +1132,12 @@ def open_source(
     name: str = "",  # "": the address
 ) -> Source:
     "The source of an address."
+    check_source(address)
     path = Path(address.removeprefix("file:"))
     if address == "-":
         return PipeSource(cut, name=name or address)
     if re.match(r"mqtts?:", address):
         return MqttSource(address, cut, home / "spool", fits=fits, position=position, name=name)
-    require(
-        re.match(r"[a-z]{2,}://", address) is None, f"--source {address}: expected a file, a folder, -, or mqtt://…"
-    )
     source = (FolderSource if path.is_dir() else FileSource)(path, cut, position=position)
     if name:
         source.name = name
