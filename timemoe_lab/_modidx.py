@@ -2606,6 +2606,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'timemoe_lab/plant/sources.py'),
                                            'timemoe_lab.plant.sources.FolderSource.__init__': ( 'plant/sources.html#foldersource.__init__',
                                                                                                 'timemoe_lab/plant/sources.py'),
+                                           'timemoe_lab.plant.sources.FolderSource._piece': ( 'plant/sources.html#foldersource._piece',
+                                                                                              'timemoe_lab/plant/sources.py'),
                                            'timemoe_lab.plant.sources.FolderSource._read': ( 'plant/sources.html#foldersource._read',
                                                                                              'timemoe_lab/plant/sources.py'),
                                            'timemoe_lab.plant.sources.FolderSource._ready': ( 'plant/sources.html#foldersource._ready',

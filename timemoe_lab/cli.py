@@ -1125,7 +1125,7 @@ def monitor_command(options: argparse.Namespace) -> dict:
     reopen = lambda: open_scorer(options.run, checkpoint=options.checkpoint, device=device)
     scorer = reopen()
     behind = BEHIND if options.behind is None and options.source.startswith("mqtt") else options.behind or 0
-    cut, why = cut_of(scorer.run, block_s=options.block, fs=options.fs, behind=behind, once=options.once)
+    cut, why = cut_of(scorer, block_s=options.block, fs=options.fs, behind=behind, once=options.once)
     print(f"monitor: blocks of {cut.n / cut.rate:g} s, {why}; state in {home}", file=sys.stderr, flush=True)
     key = options.key.read_bytes() if options.key else b""
     how = {"home": home, "reopen": reopen, "key": key, "name": options.name, "every_s": options.every}

@@ -44,7 +44,7 @@ from timemoe_lab.plant.sources import (
     open_source,
 )
 from ..records import AlarmRule
-from ..run.folder import RunFolder, find_store
+from ..run.folder import find_store
 
 # %% ../../nbs/plant/85_monitor.ipynb #name-def
 def alarm_id(
@@ -231,7 +231,7 @@ ALONE = 4  # windows of a block, where nobody knows how long the run's recording
 
 
 def cut_of(
-    run: RunFolder,
+    scorer: Scorer,
     *,
     block_s: float | None = None,  # s; None: as long as the run's recordings
     fs: float | None = None,  # Hz, where a person gives it
@@ -239,8 +239,10 @@ def cut_of(
     once: bool = False,  # see Cut
 ) -> tuple[Cut, str]:  # and why it is so long
     "How a stream is cut for a run."
-    rate = run.facts["fs"]
-    shortest = run.config.data.shortest(rate)
+    run = scorer.run
+    rate = scorer.frame.fs
+    wave = scorer.profile.wave * run.config.data.decimation(rate)  # samples in a window of the memory
+    shortest = max(run.config.data.shortest(rate), wave)
     store = None if block_s else find_store(run)
     lengths = [e.n_samples for e in store.entries] if store else []
     n = round(block_s * rate) if block_s else int(np.median(lengths)) if lengths else ALONE * shortest

@@ -595,7 +595,17 @@ class FolderSource:
             self.counts["refused"] += 1
             return [Piece(f"{self.name}/{name_of(path, self.folder)}", 0, 0, True, said=(str(error),))]
         self.counts["segments"] += len(found)
-        return [Piece(f"{self.name}/{r.name}", 0, r.n_samples, True, r, last=True) for r in found]
+        return [self._piece(r) for r in found]
+
+    def _piece(self, recording: Recording) -> Piece:
+        "A recording, unless it is too short."
+        n = recording.n_samples
+        piece = Piece(f"{self.name}/{recording.name}", 0, n, True, recording, last=True)
+        if n >= self.cut.shortest:
+            return piece
+        self.counts["short"] += 1
+        why = f"{recording.name}: {n} samples, expected at least {self.cut.shortest}; not scored"
+        return replace(piece, recording=None, said=(why,))
 
 # %% ../../nbs/plant/84_sources.ipynb #message-def
 MOST_BYTES = 8 << 20  # of a message
