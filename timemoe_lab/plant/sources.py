@@ -302,9 +302,21 @@ class TextBlocks:
         text = lines.first(n)
         try:
             block = self.reader.read(text, self.row)
+            at_seam, leapt = self._leaps(block)
+            if leapt:
+                text = lines.first(leapt)
+                block = self.reader.read(text, self.row)
         except InputError as error:
             return self._lost(text, n, f"{self.reader.about(error)} (rows {self.row + 1} to {self.row + n})")
-        return self._piece(text, block)
+        return self._piece(text, block, at_seam, leapt)
+
+    def _leaps(self, block: Block) -> tuple[bool, int]:
+        "Whether time leaps before a block's first row; before which later one first, 0: none."
+        if block.time is None:
+            return False, 0
+        seam = len(block.time) > block.columns.table.shape[1]
+        leaps = (leaps_of(block.time, self.cut.rate) - seam).tolist()
+        return 0 in leaps, next((i for i in leaps if i > 0), 0)
 
     def drop(self) -> Piece:
         "Lets a whole block go."
@@ -322,19 +334,13 @@ class TextBlocks:
         said = tuple(plain(line) for line in why if line)
         return Piece(self.name, start, n, True, said=said, fatal=said[-1] if fatal else "")
 
-    def _piece(self, text: bytes, block: Block) -> Piece:
+    def _piece(self, text: bytes, block: Block, at_seam: bool, leapt: int) -> Piece:
         "A block as a recording, up to where time leaps."
         columns, said = block.columns, list(block.said)
         self.counts["bad_rows"] += block.n_bad
-        seam = block.time is not None and len(block.time) > columns.table.shape[1]
-        leaps = [] if block.time is None else (leaps_of(block.time, self.cut.rate) - seam).tolist()
-        leapt = next((i for i in leaps if i > 0), 0)
-        if 0 in leaps:
+        if at_seam:
             self.fresh = True
             said.append(f"{self.name}: time leaps or goes back behind row {self.row}; a new segment")
-        if leapt:
-            text = self.lines.first(leapt)
-            columns = replace(columns, table=columns.table[:, :leapt], time=columns.time[:leapt])
         n = columns.table.shape[1]
         if n < self.cut.shortest:
             self.counts["short"] += 1
@@ -347,7 +353,7 @@ class TextBlocks:
             return self._lost(text, n, *said, self.reader.about(error), fatal=self.row == 0)
         piece = Piece(self.name, self.row, n, self.fresh, found, tuple(said), last=leapt > 0)
         self.lines.drop(text)
-        self.reader.keep(block.text if not leapt else b"\n".join(block.text.splitlines()[:leapt]))
+        self.reader.keep(block.text)
         self.counts["segments"] += self.fresh
         self.row += n
         self.fresh = False
