@@ -8,8 +8,9 @@ __all__ = ['NEXT', 'DETECT_SETS', 'EXTRAS', 'TASKS', 'parse_list', 'format_resul
            'prepare_command', 'inspect_command', 'verify_command', 'points_command', 'sign_command', 'prepare',
            'bench_command', 'train_command', 'convert_command', 'resume_command', 'agent_command', 'operator_command',
            'watch_command', 'tune_command', 'reproduce_command', 'score_command', 'evaluate_command', 'in_short',
-           'report_command', 'history_command', 'recalibrate_command', 'panel_command', 'for_pictures', 'write_report',
-           'export_command', 'demo_command', 'doctor_command', 'gpucheck_command', 'plan_command', 'make_parser']
+           'report_command', 'monitor_command', 'history_command', 'recalibrate_command', 'panel_command',
+           'for_pictures', 'write_report', 'export_command', 'demo_command', 'doctor_command', 'gpucheck_command',
+           'plan_command', 'make_parser']
 
 # %% ../nbs/89_cli.ipynb #imports
 import argparse
@@ -1185,6 +1186,51 @@ def report_command(options: argparse.Namespace) -> dict:
     "Writes report.html."
     return {"report": str(write_report(options.run, raw=options.raw))}
 
+# %% ../nbs/89_cli.ipynb #monitor-def
+def monitor_command(options: argparse.Namespace) -> dict:
+    "Watches a motor as it runs: scores what a file, a pipe, a folder or a broker hands over, and tells alarms."
+    from timemoe_lab.detect.scorer import open_scorer
+    from timemoe_lab.model.device import pick_device
+    from timemoe_lab.plant.monitor import BEHIND, acknowledge, cut_of, home_of, monitor_run
+
+    home = options.state or home_of(options.run, options.name or options.source)
+    if options.acknowledge:
+        acknowledge(home, options.acknowledge)
+        return {"acknowledged": options.acknowledge}
+    device = pick_device(options.device)
+    reopen = lambda: open_scorer(options.run, checkpoint=options.checkpoint, device=device)
+    scorer = reopen()
+    behind = BEHIND if options.behind is None and options.source.startswith("mqtt") else options.behind or 0
+    cut, why = cut_of(scorer, block_s=options.block, fs=options.fs, behind=behind, once=options.once)
+    print(f"monitor: blocks of {cut.n / cut.rate:g} s, {why}; state in {home}", file=sys.stderr, flush=True)
+    key = options.key.read_bytes() if options.key else b""
+    how = {"home": home, "reopen": reopen, "key": key, "name": options.name, "every_s": options.every}
+    monitor_run(scorer, options.source, options.sink, cut=cut, **how)
+    return {}
+
+
+def _add_monitor(command: argparse.ArgumentParser) -> None:
+    "The options of monitor."
+    command.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    help_ = (
+        "a text file that grows, - for the standard input, a folder where recordings drop, or mqtt://host:port/topic"
+    )
+    command.add_argument("--source", required=True, metavar="SOURCE", help=help_)
+    help_ = "-, a file, mqtt://host:port/topic, http(s)://… or metrics:PORT; may be given again (default: -)"
+    command.add_argument("--sink", action="append", default=[], metavar="SINK", help=help_)
+    help_ = "length of what is scored at a time in s (default: as long as the run's recordings)"
+    command.add_argument("--block", type=_positive, metavar="S", help=help_)
+    command.add_argument("--once", action="store_true", help="end where the source ends now, as for a replay")
+    help_ = "blocks that may wait before whole ones are dropped (default: 8 of a broker, else none is dropped)"
+    command.add_argument("--behind", type=_count, metavar="N", help=help_)
+    command.add_argument("--name", default="", help="of the source, in alarms (default: its address)")
+    command.add_argument("--state", type=Path, metavar="DIR", help="what is kept for the next start (default: in RUN)")
+    command.add_argument("--key", type=Path, metavar="FILE", help="key of a webhook's signatures")
+    command.add_argument("--acknowledge", metavar="ID", help="tell the monitor of this source that an alarm was seen")
+    command.add_argument(
+        "--every", type=_positive, default=10.0, metavar="S", help="s between status lines (default: 10)"
+    )
+
 # %% ../nbs/89_cli.ipynb #history-command-def
 def history_command(options: argparse.Namespace) -> dict:
     "What motors have come to: healthy bands, trends, changes, and whether the profile is stale."
@@ -1338,6 +1384,7 @@ EXTRAS = {  # by module: how to get it
     "jupyterlab": "pip install 'timemoe-lab[lab]'",
     "anywidget": "pip install 'timemoe-lab[lab]'",
     "plotly": "pip install 'timemoe-lab[lab]'",
+    "paho": "pip install 'timemoe-lab[mqtt]'",
     "mcp": "pip install 'timemoe-lab[operator]'",
     "onnxruntime": "pip install 'timemoe-lab[onnx]'",
     "huggingface_hub": "pip install huggingface_hub",
@@ -1526,7 +1573,8 @@ TASKS = {  # by task: commands with an example each
         "panel": "panel run --split test --out panel.html",
         "score": "score run data/sample --out scores",
     },
-    "Motors and fleets, over the years": {
+    "Motors as they run, and over the years": {
+        "monitor": "monitor run --source data/sample --once",
         "history": "history motors --motor M7 --out m7.html",
         "recalibrate": "recalibrate run new --author 'A. Name'",
     },
@@ -1606,6 +1654,7 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument("--motor", metavar="NAME", help="of one motor (default: all)")
     command.add_argument("--out", type=Path, metavar="FILE", help="draw it: a .png, or a page that ends in .html")
     _add_recalibrate(add("recalibrate", recalibrate_command, "device", "fs", "skip-bad"))
+    _add_monitor(add("monitor", monitor_command, "device", "fs", "checkpoint"))
     command = add("evaluate", evaluate_command, "device", "fs", "skip-bad", "checkpoint")
     command.add_argument("run", type=Path, metavar="RUN", help="run folder")
     command.add_argument("raw", type=Path, metavar="RAW", help="folder with recordings and, optionally, labels.csv")
