@@ -19,13 +19,13 @@ from timemoe_lab.detect.scorer import open_scorer, read_summary, score_file
 from timemoe_lab.files import InputError, UsageError
 from timemoe_lab.plant import fleet
 from timemoe_lab.plant.fleet import Job, conformal_p, discover, score_folder
-from timemoe_lab.plant.recalibrate import bring_back, put_in_force
+from timemoe_lab.run.points import bring_back, put_in_force
 from timemoe_lab.records import OperatingPoint
 from timemoe_lab.run.checkpoint import TOP, settle, verify_run
 from timemoe_lab.run.folder import RunFolder, digest_of
 
 history_room = import_module("timemoe_lab.detect.history")
-recalibrate_room = import_module("timemoe_lab.plant.recalibrate")
+points_room = import_module("timemoe_lab.run.points")
 
 
 @pytest.fixture(scope="module")
@@ -353,7 +353,7 @@ def test_a_run_that_has_aged_is_recalibrated_and_the_old_is_kept(trained, raw, t
     words = ["recalibrate", str(run.path), str(tmp_path / "new"), "--author", "A. Name"]
     assert main(words) == 0
     assert "A. Name" in capsys.readouterr().out
-    (kept,) = (run.path / "recalibrated").iterdir()
+    (kept,) = (run.path / "points").iterdir()
     assert {name: (kept / name).read_bytes() for name in TOP} == before
     after = {name: (run.path / name).read_bytes() for name in TOP}
     point = open_scorer(run.path).point
@@ -383,7 +383,7 @@ def test_what_may_not_recalibrate_is_named_and_nothing_changes(trained, raw, tmp
     word = {"test": "a test recording", "faulty": "labelled faulty", "one": "a profile takes 2 at least"}[what]
     assert len(said) == 1 and word in said[0] and (not taken or taken[0] in said[0])
     assert before == {name: (trained.path / name).read_bytes() for name in TOP}
-    assert not (trained.path / "recalibrated").exists()
+    assert not (trained.path / "points").exists()
 
 
 def test_a_recalibration_that_is_killed_half_way_is_undone_by_the_next(trained, tmp_path, monkeypatch):
@@ -396,9 +396,9 @@ def test_a_recalibration_that_is_killed_half_way_is_undone_by_the_next(trained, 
         raise Killed
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(recalibrate_room, "write_json", die)
+        patched.setattr(points_room, "write_json", die)
         other = next(profile for profile in others if profile != before[TOP[0]])
-        put_in_force(run, replace(point, author="A"), other, author="A")
+        put_in_force(run, replace(point, author="A"), rule="made up", author="A", profile=other)
     with pytest.raises(InputError, match="are of two checkpoints"):
         open_scorer(run.path)
     bring_back(run)

@@ -1577,6 +1577,7 @@ TASKS = {  # by task: commands with an example each
         "monitor": "monitor run --source data/sample --once",
         "history": "history motors --motor M7 --out m7.html",
         "recalibrate": "recalibrate run new --author 'A. Name'",
+        "export": "export run --to onnx --out motor.onnx",
     },
     "A training, watched and steered": {
         "watch": "watch run",
@@ -1585,7 +1586,6 @@ TASKS = {  # by task: commands with an example each
         "tune": "tune store --out study --trials 20",
         "operator": "operator run",
     },
-    "In the plant": {"export": "export run --to onnx --out motor.onnx"},
     "Trust, and what it takes": {
         "verify": "verify store",
         "points": "points run --restore 0 --author 'A. Name'",
@@ -1608,8 +1608,8 @@ def _overview(
         lines += [f"{task}:"]
         for name, example in commands.items():
             first = told[name].split(": ")[0].split("; ")[0].rstrip(".")
-            lines += textwrap.wrap(first, 66, initial_indent=f"  {name:10}", subsequent_indent=" " * 12)
-            lines += [f"{'':12}$ timemoe-lab {example}"]
+            lines += textwrap.wrap(first, 66, initial_indent=f"  {name:12}", subsequent_indent=" " * 14)
+            lines += [f"{'':14}$ timemoe-lab {example}"]
         lines += [""]
     return "\n".join([*lines, "timemoe-lab COMMAND --help says what a command takes."])
 
