@@ -107,10 +107,10 @@ def test_an_export_is_an_operating_point_that_scoring_takes(run):
     before = json.loads(path.read_text())
     told = panel.answer({"kind": "export", "threshold": 1.5, "beta": 2.0})
     after = json.loads(path.read_text())
-    assert told == {"path": str(path), "threshold": 1.5}
+    assert told == {"path": str(path), "threshold": 1.5, "author": "panel"} == panel.answer({"kind": "in force"})
     changed = {"threshold": 1.5, "metric": "chosen by hand in the panel", "author": "panel", "beta": 2.0}
     changed |= {"split": "calibration and validation"}
-    mine = {"confusion", "rows", "before", "event", "seal"}
+    mine = {"confusion", "rows", "before", "event", "seal", "signed"}
     assert {k: v for k, v in after.items() if k not in mine} == {
         k: before[k] for k in before if k not in mine
     } | changed
@@ -129,6 +129,8 @@ def test_an_export_is_an_operating_point_that_scoring_takes(run):
     panel.answer({"kind": "export", "threshold": 1.75, "beta": 2.0})
     assert json.loads(path.read_text())["before"] == after["before"]  # that of the agent, not of the hand
     assert ThresholdPanel(run).facts["points"][0]["name"] == "in force"
+    assert panel.answer({"kind": "undo"})["threshold"] == before["threshold"]
+    assert json.loads(path.read_text()) == before
 
 
 def test_an_export_leaves_a_point_of_another_checkpoint_alone(run):

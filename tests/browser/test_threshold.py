@@ -188,7 +188,12 @@ def test_room_91_from_the_picture_to_the_exported_point(open_room, small, tmp_pa
     assert_counts(room.data(), *found)
 
     before = json.loads((small / "operating_point.json").read_text())
-    chosen = press(room, "]", "]", "e")
+    press(room, "]", "]", "e")
+    room.page.wait_for_function("document.querySelector('.tm-message').textContent.includes('again to confirm')")
+    told = room.page.locator(".tm-message").first.inner_text()
+    assert f"replaces {before['threshold']:.4g} (calibration)" in told
+    assert json.loads((small / "operating_point.json").read_text()) == before
+    chosen = press(room, "e")
     room.page.wait_for_function("document.querySelector('.tm-panel').dataset.exported")
     after = json.loads((small / "operating_point.json").read_text())
     assert after["threshold"] == float(chosen["threshold"]) == after["rows"][after["mode"]]["point"]
@@ -202,6 +207,9 @@ def test_room_91_from_the_picture_to_the_exported_point(open_room, small, tmp_pa
     assert str(small / "operating_point.json") in room.page.locator(".tm-message").first.inner_text()
     assert open_scorer(small).point.threshold == after["threshold"]
     assert RunFolder(small).events("decision")[-1].values["new"] == after["threshold"]
+    room.page.get_by_role("button", name="Undo").first.click()
+    room.page.wait_for_function("document.querySelector('.tm-message').textContent.startsWith('back to')")
+    assert open_scorer(small).point.threshold == before["threshold"]
 
     cell = room.page.evaluate(
         """Array.from(jupyterapp.shell.currentWidget.content.model.cells)

@@ -32,11 +32,11 @@ from timemoe_lab.data.cells import (
     USUAL,
     Numerals,
     all_usual,
+    as_compared,
     is_stamp,
     known_unit,
     name_and_unit,
     numerals_of,
-    plain,
     time_unit,
 )
 from ..files import InputError
@@ -236,7 +236,7 @@ def quantity(
     text: str,  # such as "2 kS/s", "100 µs", "CH1:5.0e-04" or "1e4"
 ) -> tuple[float, str] | None:  # in Hz or s; "Hz", "s" or "" where no unit is said
     "A number with its unit, in metadata."
-    folded = plain(text)
+    folded = as_compared(text)
     match = _QUANTITY.fullmatch(folded)
     if not match:
         return None
@@ -261,7 +261,7 @@ class Said:
     def rate(self) -> float | None:  # Hz
         "The sampling rate that the line tells."
         name, unit = name_and_unit(self.key.rstrip(":="))
-        key = plain(name)
+        key = as_compared(name)
         told = [q for q in map(quantity, self.values[:1]) if q and q[0] > 0]
         if not told or not (_RATE.fullmatch(key) or _INTERVAL.fullmatch(key)):
             return None
@@ -444,7 +444,7 @@ def _describe(table: _Table, delimiter: str, encoding: str) -> Layout:
     if not table.sample:
         width = needed = len(heading or ())
     values = {
-        plain(n): u for n, u in zip(heading or (), units) if u and is_number(u)
+        as_compared(n): u for n, u in zip(heading or (), units) if u and is_number(u)
     }  # a counter's start and increment
     said += [Said(len(table.rows), name, (value,)) for name, value in values.items()]
     names = _named(heading, units, said, width=width, needed=needed)
@@ -455,9 +455,9 @@ def _describe(table: _Table, delimiter: str, encoding: str) -> Layout:
     for i, column in enumerate(names):
         cells = [row[i] for row in table.sample if i < len(row)]
         idle = i not in filled and (
-            not column.name or time_unit(column.name) is not None or _REMARK.fullmatch(plain(column.name))
+            not column.name or time_unit(column.name) is not None or _REMARK.fullmatch(as_compared(column.name))
         )
-        if table.sample and (idle or plain(column.name) in values):
+        if table.sample and (idle or as_compared(column.name) in values):
             columns.append(replace(column, role="left out", why="it is empty" if idle else "it is metadata"))
         else:
             columns.append(_role(column, cells, numerals))
@@ -514,7 +514,7 @@ def _is_units(row: Sequence[str], above: Sequence[str], needed: int) -> bool:
         return False
     timed = [time_unit(name_and_unit(c)[0]) is not None for c in above]
     known = [known_unit(c) for c in cells]
-    if all(unit or is_number(c) or plain(c) == "sequence" for unit, c in zip(known, cells)):
+    if all(unit or is_number(c) or as_compared(c) == "sequence" for unit, c in zip(known, cells)):
         return any(known) and (len(row) > 2 or any(timed) or not is_number(row[-1]))
     alike = len(_trimmed(row)) == len(_trimmed(above)) and not any(map(is_number, cells))
     return any(timed) and alike and not any(time_unit(c) is not None for c in row)
@@ -528,13 +528,14 @@ def _named(
     columns = [_column(c) for c in cells]
     if heading is None:
         told = next(
-            (s.values for s in said if _NAMES.fullmatch(plain(s.key)) and len(s.values) in (needed, needed - 1)), ()
+            (s.values for s in said if _NAMES.fullmatch(as_compared(s.key)) and len(s.values) in (needed, needed - 1)),
+            (),
         )
         names = [*[""] * (needed - len(told)), *told] if told else [f"CH{i + 1}" for i in range(needed)]
         columns = [replace(c, name=n) for c, n in zip(columns, [*names, *[""] * width])]
     under = [u.strip("()[] ") for u in units]
     if not under:
-        vertical = next((s.values for s in said if _UNITS.fullmatch(plain(s.key)) and s.values), ())
+        vertical = next((s.values for s in said if _UNITS.fullmatch(as_compared(s.key)) and s.values), ())
         vertical = [v.rpartition(":")[2] for v in vertical]
         if heading is None and len(vertical) < needed:
             vertical = [""] * (needed - len(vertical)) + vertical
@@ -576,7 +577,7 @@ def _rate(said: Sequence[Said]) -> tuple[float | None, str]:
 
 def _announced(said: Sequence[Said]) -> int | None:
     "How many rows the metadata speak of."
-    told = next((s.values[0].rpartition(":")[2] for s in said if _LENGTH.fullmatch(plain(s.key))), "")
+    told = next((s.values[0].rpartition(":")[2] for s in said if _LENGTH.fullmatch(as_compared(s.key))), "")
     return int(float(told)) if told and is_number(told) and float(told.replace(",", ".")) >= 2 else None
 
 # %% ../../nbs/data/06_dialect.ipynb #beside-def
@@ -585,7 +586,7 @@ def _beside(rows: Sequence[Sequence[str]], delimiter: str, encoding: str, dialec
     sample = [row for row in rows[:_SAMPLE] if any(row)]
     width = len(sample[0])
     said = metadata([row[:2] for row in sample])
-    facts = {plain(s.key): s.values[0] for s in said}
+    facts = {as_compared(s.key): s.values[0] for s in said}
     numbers = [i for i in range(2, width) if all(len(row) > i and row[i] and is_number(row[i]) for row in sample[:-1])]
     columns = [Column("", role="left out", why="metadata stand there") for _ in range(width)]
     for n, i in enumerate(numbers):

@@ -28,7 +28,7 @@ import pyarrow.parquet
 
 # %% ../../nbs/data/07_formats.ipynb #formats-imports-lab
 from .bounds import apart, check_rate, check_size, check_unpacked
-from .cells import OVER_RANGE, SECONDS, Numerals, known_unit, name_and_unit, plain, time_unit
+from .cells import OVER_RANGE, SECONDS, Numerals, as_compared, known_unit, name_and_unit, time_unit
 from ..files import InputError, printable
 
 # %% ../../nbs/data/07_formats.ipynb #columns-def
@@ -92,7 +92,7 @@ def _columns(
     return Columns(list(names), units, table, time, fs, notes)
 
 # %% ../../nbs/data/07_formats.ipynb #rate-def
-# names as `plain` writes them
+# names as `as_compared` writes them
 RATES = (
     "fs",
     "sr",
@@ -108,7 +108,7 @@ STEPS = ("dt", "ts", "tinterval", "sample interval", "sampling interval", "wf in
 
 def _says_rate(name: str) -> bool:
     "Whether a scalar of this name tells the rate."
-    return plain(name) in (*RATES, *STEPS)
+    return as_compared(name) in (*RATES, *STEPS)
 
 
 def _rate_of(path: Path, said: dict[str, Any]) -> float | None:
@@ -123,7 +123,7 @@ def _rate_of(path: Path, said: dict[str, Any]) -> float | None:
             number = np.nan
         if not 0 < number < np.inf:
             raise InputError(f"{path}: {name} is {value}; expected a number above 0; mend or remove it")
-        slow = plain(name) in STEPS
+        slow = as_compared(name) in STEPS
         found[name] = float(f"{1 / max(number, 1e-300):.9g}") if slow else number  # digits of a step, no more
         check_rate(f"{path}: {name} is {value}", found[name])
     if found and max(found.values()) > 1.001 * min(found.values()):
@@ -134,7 +134,7 @@ def _rate_of(path: Path, said: dict[str, Any]) -> float | None:
 
 def _time_unit_of(name: str, values: np.ndarray) -> float | None:
     "The unit in s of a vector that is time, None for another."
-    if not re.fullmatch(r".+ time", plain(name)):
+    if not re.fullmatch(r".+ time", as_compared(name)):
         return time_unit(name)
     rises = len(values) > 1 and values[-1] > values[0] and bool((np.diff(values) >= 0).all())
     return (time_unit(name) or 1.0) if rises else None

@@ -35,6 +35,7 @@ from threadpoolctl import threadpool_limits
 
 # %% ../../nbs/data/18_ingest.ipynb #own-imports
 from ..config import DataConfig, ScoreConfig
+from .layout import Sheet, read_sheet
 from .phases import full_roles, is_reversed, phase_channels, roles_of_folder
 from timemoe_lab.data.prepare import (
     Moments,
@@ -48,7 +49,6 @@ from timemoe_lab.data.prepare import (
     split_recordings,
     thin_conditions,
 )
-from .layout import Sheet, read_sheet
 from .quality import about_levels, measure, problems, usual_levels
 from .readers import label_of, labelled, list_files, partners, read_labels
 from .recording import Label, Recording, common_kind, conform, parse_name, show_name, stem_of

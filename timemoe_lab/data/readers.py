@@ -37,10 +37,10 @@ from timemoe_lab.data.cells import (
     STAMP,
     Numerals,
     all_usual,
+    as_compared,
     day_number,
     is_stamp,
     name_and_unit,
-    plain,
     time_unit,
 )
 from .dialect import Column, Layout, encoding_of, find_layout, open_text, rises, split_line
@@ -818,7 +818,7 @@ def read_labels(
     lines = raw.decode(encoding_of(raw) or "utf8", errors="replace").splitlines()
     delimiter = next((d for d in ";\t" if lines and d in lines[0]), ",")
     reader = csv.DictReader(lines, delimiter=delimiter)
-    reader.fieldnames = [plain(name).replace(" ", "_") for name in reader.fieldnames or ()]
+    reader.fieldnames = [as_compared(name).replace(" ", "_") for name in reader.fieldnames or ()]
     if not {"file", "class_id"} <= set(reader.fieldnames):
         raise InputError(
             f"{path}: row 1: columns {reader.fieldnames}; expected file,class_id[,fault_start,fault_end][,split]"

@@ -19,10 +19,10 @@ from itertools import combinations_with_replacement, product
 import numpy as np
 
 # %% ../../nbs/data/13_signature.ipynb #own-imports
+from ..config import ASSUMED_PAIRS
 from .phases import full_roles, park, phase_channels, three_of
 from .quality import runs_of, step_of
 from .recording import Recording
-from ..config import ASSUMED_PAIRS
 from ..files import InputError
 
 # %% ../../nbs/data/13_signature.ipynb #sight-def

@@ -33,6 +33,7 @@ import { timelineView } from "./threshold_timeline.js";
  * @property {number} fs Hz
  * @property {string} path
  * @property {boolean} can_export
+ * @property {boolean} can_undo
  * @property {string} [why_not]
  * @property {string[]} [warnings]
  * @property {string[]} recordings

@@ -86,29 +86,52 @@ function exportView(state, panel, now) {
     if (!facts.can_export) return facts.why_not ?? "";
     return can() ? `Writes ${facts.path}` : "Export needs a kernel";
   };
-  async function send() {
-    if (exported.disabled) return;
-    const { threshold, beta } = now();
-    exported.disabled = true;
+  const undo = button("Undo", () => said({ kind: "undo" }, ({ threshold }) => `back to ${number(threshold)}`));
+  undo.hidden = true;
+  /** @type {number | null} */
+  let asked = null; // the threshold that the next press confirms
+  /**
+   * @param {object} wanted
+   * @param {(done: { threshold: any, path: string, author: string }) => string} text
+   */
+  async function said(wanted, text) {
+    exported.disabled = undo.disabled = true;
     message.textContent = "asked the kernel …";
+    let done = false;
     try {
-      const wanted = { kind: "export", threshold, beta, base_rate: state.get("base_rate") };
-      /** @type {{ threshold: number, path: string }} */
-      const done = await ask(state.model, wanted);
-      message.textContent = `threshold ${number(done.threshold)} written to ${done.path}`;
-      panel.root.dataset.exported = done.path;
+      message.textContent = text(await ask(state.model, wanted));
+      done = true;
     } catch (error) {
       message.textContent = error instanceof Error ? error.message : String(error);
     }
-    exported.disabled = !can();
+    exported.disabled = undo.disabled = !can();
+    return done;
+  }
+  async function send() {
+    if (exported.disabled) return;
+    const { threshold, beta } = now();
+    if (asked !== threshold) {
+      const seen = facts.split === "test" ? " Chosen on the test recordings: every later report says so." : "";
+      await said({ kind: "in force" }, (old) => {
+        const there = old.threshold === null ? "nothing" : `${number(old.threshold)} (${old.author})`;
+        return `${number(threshold)} replaces ${there}. Press Export again to confirm.${seen}`;
+      });
+      asked = threshold;
+      return;
+    }
+    asked = null;
+    const wanted = { kind: "export", threshold, beta, base_rate: state.get("base_rate") };
+    const done = await said(wanted, (to) => `threshold ${number(to.threshold)} written to ${to.path}`);
+    if (done) panel.root.dataset.exported = String(threshold);
+    undo.hidden = !done || !facts.can_undo;
   }
   panel.onClose(
     watchKernel(state.model, () => {
-      exported.disabled = !can();
+      exported.disabled = undo.disabled = !can();
       exported.title = title();
     }),
   );
-  return { node: h("div", { class: "tm-row" }, exported, message), send };
+  return { node: h("div", { class: "tm-row" }, exported, undo, message), send };
 }
 
 /**

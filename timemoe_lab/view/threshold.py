@@ -22,10 +22,10 @@ from ..data.readers import find_recordings
 from ..detect.evaluation import Evaluation
 from ..detect.scorer import score_file
 from ..detect.threshold import Confusion, Points, away_from_edges, best_f_beta, confusion, pool_points
-from ..files import InputError, UsageError, read_json, sealed, write_json
+from ..files import InputError, UsageError, read_json, require, sealed, write_json
 from ..records import OperatingPoint
 from ..run.folder import RunFolder, frame_of
-from ..run.points import put_in_force
+from ..run.points import kept_points, put_in_force, restore_point
 from .panel import Panel, bundle, pack, style
 
 # %% ../../nbs/view/73_threshold.ipynb #found-def
@@ -262,7 +262,11 @@ class ThresholdPanel(Panel):
         edge = f", {1e3 * self.margin / self.fs:g} ms at a fault's edges left out" if self.margin else ""
         n = "1 recording" if len(self.found) == 1 else f"{len(self.found)} recordings"
         about = f"{len(points.score):,} samples of {n}{kinds} · per sample, not point-adjusted{edge}"
-        return {"about": about, "can_export": bool(facts["path"]) and "why_not" not in facts}
+        return {
+            "about": about,
+            "can_export": bool(facts["path"]) and "why_not" not in facts,
+            "can_undo": bool(self.run),
+        }
 
     def _start(self) -> float | None:
         "Where the line stands at first; None without a score."
@@ -277,13 +281,21 @@ class ThresholdPanel(Panel):
 
     def answer(
         self,
-        message: dict,  # "kind": "export", with threshold and beta
-    ) -> dict:  # "path", "threshold"
-        "Writes the operating point."
-        if message.get("kind") != "export" or not self.facts["can_export"]:
+        message: dict,  # "kind": "in force"; "export", with threshold and beta; "undo"
+    ) -> dict:  # "path", "threshold", "author" of what is in force then
+        "Says which operating point is in force, writes another one, or takes the last change back."
+        kind = message.get("kind")
+        if kind not in ("in force", "export", "undo") or not self.facts["can_export"]:
             raise InputError(self.facts.get("why_not", "this panel has no place to export to: give it a run, or out="))
-        point = export_point(self, float(message["threshold"]), float(message["beta"]))
-        return {"path": self.facts["path"], "threshold": point.threshold}
+        if kind == "export":
+            point = export_point(self, float(message["threshold"]), float(message["beta"]))
+        elif kind == "undo":
+            require(self.run is not None, "only a run keeps what was in force before")
+            point = restore_point(self.run, kept_points(self.run)[-1].number, author="panel")
+        else:
+            point = _point_in(Path(self.facts["path"]), self.run)
+        author = (point and point.author) or ("calibration" if point else "nothing yet")
+        return {"path": self.facts["path"], "threshold": point and point.threshold, "author": author}
 
     def saved(self) -> tuple[dict, dict[str, dict]]:
         "Facts and arrays of a saved page, thinned to about 200,000 samples."
@@ -303,7 +315,7 @@ def export_point(
 ) -> OperatingPoint:
     "Writes the panel's operating point, whole or not at all, and notes the decision in the run."
     path = Path(panel.facts["path"])
-    old = _point_in(path, panel.run) if path.is_file() else None
+    old = _point_in(path, panel.run)
     if panel.run and (old is None or old.checkpoint != panel.facts["point"]):
         by_now = "gone" if old is None else f"of {old.checkpoint}"
         raise InputError(f"{path}: is {by_now} by now, these scores are not; run the cell again")
@@ -317,8 +329,10 @@ def export_point(
     return new
 
 
-def _point_in(path: Path, run: RunFolder | None) -> OperatingPoint:
-    "The operating point of a file; one outside a run knows less."
+def _point_in(path: Path, run: RunFolder | None) -> OperatingPoint | None:
+    "The operating point of a file, None where there is none; one outside a run knows less."
+    if not path.is_file():
+        return None
     return OperatingPoint.read(path) if run else OperatingPoint.from_json(read_json(path), where=path)
 
 # %% ../../nbs/view/73_threshold.ipynb #save-def
