@@ -352,18 +352,19 @@ def test_a_block_that_learns_is_one_graph_with_the_same_gradients(monkeypatch):
     exact = _slopes()
     assert all(_apart(_slopes(compiled=True, recompute=again), exact) < 1e-5 for again in (False, True))
     assert len(graphs) == 1  # for all blocks, run again or not
-    with torch.autocast("cpu", torch.bfloat16):
-        eager, compiled = _slopes(), _slopes(compiled=True)
-    assert _apart(compiled, exact) < 1.5 * _apart(eager, exact) < 0.2
     with torch.no_grad():
         _small().use(compiled=True)(torch.zeros(1, 7))
-    assert len(graphs) == 2  # another precision; a pass that only looks is not compiled
+    assert len(graphs) == 1  # a pass that only looks is not compiled
 
 
 @pytest.mark.slow
-def test_the_compiler_gives_the_same_gradients():
+def test_the_compiler_gives_the_same_gradients_and_in_bf16_as_good_ones():
     check_compiler(torch.device("cpu"))
-    assert _apart(_slopes(compiled=True), _slopes()) < 2e-3
+    exact = _slopes()
+    assert _apart(_slopes(compiled=True), exact) < 2e-3
+    with torch.autocast("cpu", torch.bfloat16):
+        eager, compiled = _slopes(), _slopes(compiled=True)
+    assert _apart(compiled, exact) < 1.5 * _apart(eager, exact) < 0.2
 
 
 def test_the_backward_pass_of_experts_sorts_nothing_and_adds_nothing_up_one_by_one():
