@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch._dynamo.backends.debugging import aot_eager
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from timemoe_lab.bench import plain
 from timemoe_lab.config import tiny
-from timemoe_lab.files import InputError
+from timemoe_lab.files import InputError, UsageError
+from timemoe_lab.model import timemoe
+from timemoe_lab.model.device import check_compiler
 from timemoe_lab.model.moe import Experts, load_balancing_loss
 from timemoe_lab.model.published import from_published, published_tensors
 from timemoe_lab.model.timemoe import TimeMoE, forecast
@@ -321,3 +325,67 @@ def test_flash_attn_that_is_not_there_is_named():
 def test_whole_numbers_are_not_a_signal():
     with pytest.raises(ValueError, match=r"x holds torch.int64, expected floating point"):
         _small()(torch.zeros(1, 70, dtype=torch.int64))
+
+
+def _slopes(**how):
+    "Gradients of a small model's weights by name, of windows that leave experts without a token."
+    model = _small().use(**how)
+    x = torch.randn(2, 24, generator=torch.Generator().manual_seed(0))
+    out = model(x, routing=True)
+    loss = sum(v.float().square().mean() for v in out.forecast.values())
+    (loss + load_balancing_loss(out.router_logits, top_k=2)).backward()
+    return {name: p.grad for name, p in model.named_parameters()}
+
+
+def _apart(found, wanted):
+    "The largest relative difference of two sets of gradients."
+    assert list(found) == list(wanted)  # the names stay
+    return max(float((found[n] - g).norm() / g.norm()) for n, g in wanted.items() if g.norm())
+
+
+def test_a_block_that_learns_is_one_graph_with_the_same_gradients(monkeypatch):
+    graphs = []
+    keep = lambda graph, inputs: graphs.append(graph) or aot_eager(graph, inputs)
+    in_one = torch.compile(timemoe.Block.forward, fullgraph=True, dynamic=False, backend=keep)
+    monkeypatch.setattr(timemoe, "_compiled", lambda: in_one)
+    torch.compiler.reset()
+    exact = _slopes()
+    assert all(_apart(_slopes(compiled=True, recompute=again), exact) < 1e-5 for again in (False, True))
+    assert len(graphs) == 1  # for all blocks, run again or not
+    with torch.no_grad():
+        _small().use(compiled=True)(torch.zeros(1, 7))
+    assert len(graphs) == 1  # a pass that only looks is not compiled
+
+
+@pytest.mark.slow
+def test_the_compiler_gives_the_same_gradients_and_in_bf16_as_good_ones():
+    check_compiler(torch.device("cpu"))
+    exact = _slopes()
+    assert _apart(_slopes(compiled=True), exact) < 2e-3
+    with torch.autocast("cpu", torch.bfloat16):
+        eager, compiled = _slopes(), _slopes(compiled=True)
+    assert _apart(compiled, exact) < 1.5 * _apart(eager, exact) < 0.2
+
+
+def test_the_backward_pass_of_experts_sorts_nothing_and_adds_nothing_up_one_by_one():
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, what, types, arguments=(), options=None):
+            seen.append(what.overloadpacket.__name__)
+            return what(*arguments, **(options or {}))
+
+    experts = Experts(4, 8, 12)
+    for p in experts.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    x = torch.randn(20, 8, requires_grad=True)
+    index = torch.rand(20, 4).topk(2).indices
+    y = experts(x, torch.rand(20, 2, requires_grad=True), index)
+    seen = []
+    with Watch():
+        y.sum().backward()
+    assert "mm" in seen and not {"sort", "argsort", "index_put", "index_put_", "index_add", "scatter_add"} & set(seen)
+
+
+def test_compiling_without_a_compiler_is_said_before_the_first_step(monkeypatch):
+    monkeypatch.setenv("CXX", "/nowhere/g++")
+    with pytest.raises(UsageError, match=r"no C\+\+ compiler \(/nowhere/g\+\+\) here; install one"):
+        check_compiler(torch.device("cpu"))

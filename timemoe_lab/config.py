@@ -138,6 +138,7 @@ class TrainConfig:
     deterministic: bool = False  # the same bytes every time on a GPU too, which takes longer
     attention: str = "sdpa"  # "sdpa", "flash_attn" or "eager", see model.timemoe
     experts: str = "auto"  # "auto", "loop" or "grouped_mm", see model.moe
+    compiled: bool = False  # blocks learn as one compiled graph each (torch.compile): a minute before the first step
     log_every: int = 20  # steps
     checkpoint_every: int = 2000  # steps (SPEC 15)
     keep: int | None = None  # newest checkpoints between beats that stay; None: all
@@ -171,6 +172,11 @@ class TrainConfig:
     def effective_batch(self) -> int:  # windows
         "Windows in one step."
         return self.batch * self.accumulation
+
+    @property
+    def kernels(self) -> dict[str, str | bool]:
+        "How a model computes while it learns, see TimeMoE.use."
+        return {name: getattr(self, name) for name in ("attention", "experts", "recompute", "compiled")}
 
 # %% ../nbs/01_config.ipynb #score-config-def
 PARTS = (

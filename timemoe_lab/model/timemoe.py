@@ -8,8 +8,9 @@ __all__ = ['ATTENTION', 'Cache', 'RMSNorm', 'rotary', 'rotate', 'Attention', 'Ou
            'read_windows']
 
 # %% ../../nbs/model/21_timemoe.ipynb #imports
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 
 import torch
@@ -208,6 +209,12 @@ def _visible(x: Tensor, keep: Tensor | None, start: int) -> Tensor | None:
     return (causal & (keep[:, None, :].bool() | torch.eye(n, dtype=torch.bool, device=x.device)))[:, None]
 
 
+@cache
+def _compiled() -> Callable:
+    "A block's pass as one compiled graph, the same for all blocks; it needs a C++ compiler, on a GPU Triton."
+    return torch.compile(Block.forward, fullgraph=True, dynamic=False)
+
+
 @torch.no_grad()
 def _draw_weights(model: nn.Module, generator: torch.Generator) -> None:
     "Normal matrices, zero biases, unit norms; the router's deviation is its own (SPEC 13)."
@@ -240,6 +247,7 @@ class TimeMoE(nn.Module):
         super().__init__()
         self.config = config
         self.recompute = False
+        self.compiled = False
         self.fits: int | None = None  # windows of a scoring pass, where memory held no more
         self.embed_gate_up = nn.Linear(1, 2 * config.d_model, bias=False)  # gate above embedding
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
@@ -254,10 +262,12 @@ class TimeMoE(nn.Module):
         attention: str = "sdpa",  # "sdpa" (PyTorch's fused kernels), "flash_attn" (that package) or "eager"
         experts: str = "auto",  # "loop", "grouped_mm", or "auto": grouped_mm where it is one kernel
         recompute: bool = False,  # activation checkpointing (Chen et al. 2016)
+        compiled: bool = False,  # blocks that learn run as one compiled graph each; names of weights stay
     ) -> "TimeMoE":  # the same one
         "The model, told how to compute; what it computes stays the same."
         _check_kernels(attention, experts)
         self.recompute = recompute
+        self.compiled = compiled
         for module in self.modules():
             if isinstance(module, Attention):
                 module.kernel = ATTENTION[attention]
@@ -284,10 +294,11 @@ class TimeMoE(nn.Module):
         cos, sin = rotary(x.shape[1], self.config.d_head, base=self.config.rope_base, start=start, device=x.device)
         mask = _visible(x, keep, start)
         logits = []
-        again = self.recompute and torch.is_grad_enabled() and cache is None
+        learns = torch.is_grad_enabled() and cache is None
+        run = _compiled() if self.compiled and learns else nn.Module.__call__
+        run = partial(checkpoint, run, use_reentrant=False) if self.recompute and learns else run
         for i, block in enumerate(self.blocks):
-            run = partial(checkpoint, block, use_reentrant=False) if again else block
-            h_bsd, logits_bse, past = run(h_bsd, cos, sin, mask, cache[i] if start else None)
+            h_bsd, logits_bse, past = run(block, h_bsd, cos, sin, mask, cache[i] if start else None)
             if cache is not None:
                 cache[i : i + 1] = [past]
             if routing and logits_bse is not None:

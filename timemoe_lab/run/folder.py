@@ -383,7 +383,7 @@ class RunFolder(RunLog):
         if (self.path / "init.safetensors").is_file():
             told = self.facts.get("init_sha256")
             model.load_state_dict(load_tensors(self.path / "init.safetensors", sha256=told))
-        return model.use(attention=config.attention, experts=config.experts, recompute=config.recompute)
+        return model.use(**config.kernels)
 
     def model(
         self,

@@ -31,7 +31,7 @@ from ..config import TrainConfig, knobs
 from ..data.prepare import Counts, normalise
 from ..data.store import Store
 from ..files import Bar, InputError, lock_holder
-from ..model.device import in_a_line, numerics, own_random
+from ..model.device import check_compiler, in_a_line, numerics, own_random
 from ..model.moe import DEAD_SHARE
 from ..model.timemoe import TimeMoE
 from ..records import Beat, Event
@@ -451,14 +451,9 @@ def _measured(training: Training, progress: Progress, heartbeat: Heartbeat) -> B
         training.log("beat_failed", progress.step, facts)
         return None
     finally:
-        training.model.train().use(**_kernels(training.run.config.train))
+        training.model.train().use(**training.run.config.train.kernels)
     training.failed = ""
     return beat
-
-
-def _kernels(config: TrainConfig) -> dict:
-    "How a model computes while it trains, see TimeMoE.use."
-    return {"attention": config.attention, "experts": config.experts, "recompute": config.recompute}
 
 
 def _act(training: Training, progress: Progress, beat: Beat) -> tuple[Progress, bool]:
@@ -579,6 +574,8 @@ def _refuse_another(run: RunFolder, store: Store) -> None:
 # %% ../../nbs/train/41_loop.ipynb #rhythm-def
 def _start_model(run: RunFolder, team: Team) -> TimeMoE:
     "The model before the first step, where and as it will be trained."
+    if run.config.train.compiled:
+        check_compiler(team.device)
     dtype = torch.bfloat16 if run.config.train.optimizer == "adamw_bf16" else torch.float32
     return run.untrained().to(team.device, dtype).train()
 
