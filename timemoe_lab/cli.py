@@ -1066,7 +1066,9 @@ def _scores_told(options: argparse.Namespace, told: "FleetScore") -> dict:
     from timemoe_lab.detect.alarms import alarms_in_words
     from timemoe_lab.detect.scorer import about_promise
 
-    found, scorer, discovery = told.found, told.scorer, told.discovery
+    found = told.found
+    scorer = told.scorer
+    discovery = told.discovery
     rows = [
         {"file": r.name, "score": r.score, "alarm": "alarm" if alarm else ""}
         | {"unscored": r.n_unscored, "missing": r.n_missing}
