@@ -2575,6 +2575,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'timemoe_lab.plant.fleet._listen': ('plant/fleet.html#_listen', 'timemoe_lab/plant/fleet.py'),
                                          'timemoe_lab.plant.fleet._publish': ('plant/fleet.html#_publish', 'timemoe_lab/plant/fleet.py'),
                                          'timemoe_lab.plant.fleet._put': ('plant/fleet.html#_put', 'timemoe_lab/plant/fleet.py'),
+                                         'timemoe_lab.plant.fleet._ray': ('plant/fleet.html#_ray', 'timemoe_lab/plant/fleet.py'),
                                          'timemoe_lab.plant.fleet._reach': ('plant/fleet.html#_reach', 'timemoe_lab/plant/fleet.py'),
                                          'timemoe_lab.plant.fleet._reason': ('plant/fleet.html#_reason', 'timemoe_lab/plant/fleet.py'),
                                          'timemoe_lab.plant.fleet._serve': ('plant/fleet.html#_serve', 'timemoe_lab/plant/fleet.py'),

@@ -1,3 +1,6 @@
 "A trained run at work: whole fleets, motors as they run, other people's tools."
 
-__all__: list[str] = []
+from .fleet import Diary, Discovery, FleetScore, Job, discover, score_folder
+from .recalibrate import Recalibrated, recalibrate
+
+__all__ = ["Diary", "Discovery", "FleetScore", "Job", "Recalibrated", "discover", "recalibrate", "score_folder"]

@@ -510,14 +510,7 @@ def scored_by_ray(
     address: str | None = None,  # of a Ray cluster, such as "auto"; None: one that begins here and ends with this
 ) -> Iterator[Done]:  # as they come
     "Scores files by Ray; what a dead process had is done again."
-    try:
-        import ray
-    except ImportError:
-        raise UsageError("--engine ray: Ray isn't installed; pip install 'timemoe-lab[ray]'") from None
-    own = not ray.is_initialized()
-    if own:
-        cluster = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(**cluster, log_to_driver=False, logging_level="ERROR")
+    ray, own = _ray(address, workers)
     try:
         lives = {"max_restarts": -1, "max_task_retries": 1, "num_cpus": 1}
         team = [
@@ -540,6 +533,24 @@ def scored_by_ray(
     finally:
         if own:
             ray.shutdown()
+
+
+def _ray(address: str | None, workers: int) -> tuple:  # the package, and whether it began here
+    "Ray, begun."
+    try:
+        import ray
+    except ImportError:
+        raise UsageError("--engine ray: Ray isn't installed; pip install 'timemoe-lab[ray]'") from None
+    if ray.is_initialized():
+        return ray, False
+    cluster = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
+    try:
+        ray.init(**cluster, log_to_driver=False, logging_level="ERROR")
+    except Exception as error:  # whatever it throws where it can't begin
+        where = f"the cluster at {address}" if address else "a cluster on this machine"
+        said = str(error).splitlines()[0][:100]
+        raise InputError(f"--engine ray: {where} can't be reached ({said}); take --workers alone") from None
+    return ray, True
 
 
 def _answer(ray, ready, source: FileSource) -> Done:
