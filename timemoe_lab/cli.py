@@ -661,7 +661,7 @@ def _bench_stream(options: argparse.Namespace) -> tuple:  # rows, and which numb
     with counted("bench stream", None) as progress:
         return _bench_rows(bench_stream(names, device=pick_device(options.device), progress=progress), STREAM_BOUNDS)
 
-# %% ../nbs/89_cli.ipynb #bench-columns-def
+# %% ../nbs/89_cli.ipynb #benches-def
 def _table(rows: list[dict], columns: dict[str, str]) -> str:
     "Rows as text."
 
@@ -678,6 +678,8 @@ _BENCHES = {
     "panel": _bench_panel,
     "promise": _bench_promise,
 }
+
+# %% ../nbs/89_cli.ipynb #bench-columns-def
 _BENCH_COLUMNS = {
     "model": {
         "Pass, tokens, precision": "work",
