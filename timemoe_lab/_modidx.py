@@ -2775,6 +2775,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'timemoe_lab/plant/sources.py'),
                                            'timemoe_lab.plant.sources.TextBlocks.drop': ( 'plant/sources.html#textblocks.drop',
                                                                                           'timemoe_lab/plant/sources.py'),
+                                           'timemoe_lab.plant.sources.TextBlocks.forget': ( 'plant/sources.html#textblocks.forget',
+                                                                                            'timemoe_lab/plant/sources.py'),
                                            'timemoe_lab.plant.sources.TextBlocks.take': ( 'plant/sources.html#textblocks.take',
                                                                                           'timemoe_lab/plant/sources.py'),
                                            'timemoe_lab.plant.sources.Waiting': ( 'plant/sources.html#waiting',

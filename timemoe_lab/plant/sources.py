@@ -326,15 +326,19 @@ class TextBlocks:
         n = min(self.cut.n, self.lines.n)
         return self._lost(self.lines.first(n), n, "")
 
+    def forget(self) -> None:
+        "What comes has a heading of its own."
+        self.lines = Lines()
+        self.reader.head, self.reader.pilot = None, b""
+
     def _lost(self, text: bytes, n: int, *why: str, fatal: bool = False) -> Piece:
         "Rows that aren't scored; what follows begins a segment."
         self.lines.drop(text)
-        start = self.row
         self.row += n
         self.fresh = True
         self.reader.pilot = b""
         said = tuple(plain(line) for line in why if line)
-        return Piece(self.name, start, n, True, said=said, fatal=said[-1] if fatal else "")
+        return Piece(self.name, self.row - n, n, True, said=said, fatal=said[-1] if fatal else "")
 
     def _piece(self, text: bytes, block: Block, at_seam: bool, leapt: int) -> Piece:
         "A block as a recording, up to where time leaps."
@@ -382,8 +386,7 @@ class FileSource:
         self.blocks = TextBlocks(self.name, cut, told=sheet.files(self.path.name), resample=sheet.resample)
         self.counts = self.blocks.counts
         self.ended = False
-        self._inode = 0
-        self._read = 0  # bytes
+        self._inode = self._read = 0  # of the file; bytes
         self._said: list[str] = []
         if position:
             self._go_on(position)
@@ -401,10 +404,10 @@ class FileSource:
         return self._told(piece)
 
     def position(self) -> dict:
-        reader = self.blocks.reader
+        blocks, reader = self.blocks, self.blocks.reader
         head = reader.head or b""
-        at = self._read - len(self.blocks.lines)
-        told = {"at": at, "row": self.blocks.row, "fresh": self.blocks.fresh, "pilot": reader.pilot.decode("latin-1")}
+        told = {"at": self._read - len(blocks.lines), "row": blocks.row, "fresh": blocks.fresh}
+        told["pilot"] = reader.pilot.decode("latin-1")
         return told | {"head": len(head), "head_sha256": hashlib.sha256(head).hexdigest()}
 
     def commit(self) -> None:
@@ -463,8 +466,7 @@ class FileSource:
 
     def _begin_anew(self, why: str) -> None:
         self._said.append(f"{self.path}: {why}")
-        self.blocks.lines = Lines()
-        self.blocks.reader.head, self.blocks.reader.pilot = None, b""
+        self.blocks.forget()
         self.blocks.fresh = True
         self._inode = self._read = 0
 
