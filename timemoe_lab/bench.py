@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['INGEST_BOUNDS', 'STORE_BOUNDS', 'WORK', 'GPU_WORK', 'BASE_BOUNDS', 'CPU_TOKENS', 'TRAIN_BOUNDS', 'SCORE_BOUNDS',
-           'PANEL_BOUNDS', 'CHROMIUM', 'QUIET', 'LISTEN', 'Bound', 'Verdict', 'verdicts_of', 'verdicts_table',
-           'in_turns', 'ratio_of', 'alone', 'noise', 'memory', 'bench_ingest', 'bench_store', 'made_up', 'plain',
-           'PublishedCode', 'BenchHow', 'PassTime', 'numbers_of', 'model_bounds', 'bench_model', 'LoopSpeed',
-           'bench_train', 'ScoringSpeed', 'bench_score', 'Drag', 'bench_panel', 'panel_page', 'drag_ms']
+           'STREAM_PRESETS', 'STREAM_BOUNDS', 'PANEL_BOUNDS', 'CHROMIUM', 'QUIET', 'LISTEN', 'Bound', 'Verdict',
+           'verdicts_of', 'verdicts_table', 'in_turns', 'ratio_of', 'alone', 'noise', 'memory', 'bench_ingest',
+           'bench_store', 'made_up', 'plain', 'PublishedCode', 'BenchHow', 'PassTime', 'numbers_of', 'model_bounds',
+           'bench_model', 'LoopSpeed', 'bench_train', 'ScoringSpeed', 'bench_score', 'Following', 'bench_stream',
+           'Drag', 'bench_panel', 'panel_page', 'drag_ms']
 
 # %% ../nbs/80_bench.ipynb #imports
 import io
@@ -47,6 +48,7 @@ from .files import InputError, UsageError, format_table
 from .model.device import numerics
 from .model.moe import Experts
 from .model.published import published_tensors, published_values
+from .model.stream import Stream, stream
 from .model.timemoe import Output, TimeMoE
 from .train.loop import Ahead
 from .train.step import WindowOrder, make_optimizer, split_batch, train_step
@@ -764,6 +766,70 @@ def _watch_scoring(name: str, n_windows: int) -> float:
     before = memory(torch.device("cpu"), peak=False)
     read_series(model, x, **how)
     return memory(torch.device("cpu"), peak=True) - before
+
+# %% ../nbs/80_bench.ipynb #stream-def
+STREAM_PRESETS = ("tiny", "small", "base")
+STREAM_BOUNDS = (Bound("tiny: channels", at_least=1),)
+
+
+@dataclass(frozen=True)
+class Following:
+    "A row of `bench_stream`."
+
+    name: str  # preset
+    rate: float  # Hz; the model's
+    channels: float  # of 10 kHz that it follows in real time
+    at_once: int  # channels side by side, where that was measured
+    chunk_ms: float
+    p50_ms: float  # lag
+    p99_ms: float  # lag
+    kb: float  # kilobytes that are remembered for a channel
+
+
+def bench_stream(
+    names: Sequence[str],  # of presets
+    *,
+    device: torch.device | str = "cpu",
+    fs: float = 10_000.0,  # Hz; of a channel
+    chunk_s: float = 0.032,  # s
+    n_chunks: int = 40,
+    progress: Callable[[str], None] = lambda name: None,  # told of each preset and number of channels
+) -> list[Following]:
+    "Channels that a model follows in real time, and how late it is."
+    rows = []
+    for name in names:
+        config = preset(name)
+        model = TimeMoE(config.model, seed=0).eval().to(device)
+        rate = fs / config.data.decimation(fs)
+        tried: list[Following] = []
+        for batch in (1, 4, 16, 64):
+            progress(f"{name}, {batch} channels")
+            follows = stream(model, context=config.data.context, batch=batch)
+            took = _chunk_times(follows, max(1, round(chunk_s * rate)), n_chunks, limit_s=5.0)
+            p50, p99 = (1e3 * (chunk_s + float(np.quantile(took, q))) for q in (0.5, 0.99))
+            channels = batch * chunk_s / float(np.mean(took))
+            kb = follows.n_bytes / batch / 1e3
+            tried.append(Following(name, rate, channels, batch, 1e3 * chunk_s, p50, p99, kb))
+            if channels < batch:
+                break
+        in_time = [row for row in tried if row.channels >= row.at_once]
+        rows.append(max(in_time or tried, key=lambda row: row.channels))
+    return rows
+
+
+def _chunk_times(follows: Stream, n: int, n_chunks: int, *, limit_s: float) -> list[float]:
+    "Seconds of each of some chunks of n samples, once the window is full."
+    for memory in follows.memory:  # as after a window of samples, which would take a large model long
+        memory.n = memory.window
+    chunk = torch.zeros(follows.batch, n, device=follows.memory[0].raw.device)
+    follows.push(chunk)
+    took: list[float] = []
+    while len(took) < n_chunks and (len(took) < 3 or sum(took) < limit_s):
+        began = time.perf_counter()
+        out = follows.push(chunk)
+        out.hidden[0, -1, 0].item()  # waits for a GPU
+        took.append(time.perf_counter() - began)
+    return took
 
 # %% ../nbs/80_bench.ipynb #panel-def
 PANEL_BOUNDS = (Bound("1,000,000 points: ratio", at_most=3),)

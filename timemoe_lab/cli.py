@@ -683,7 +683,17 @@ def _bench_promise(options: argparse.Namespace) -> tuple:  # rows, and which num
     sure = {names[k.n]: k.at_least for k in kept}
     return [k.row for k in kept], verdicts_of(sure, bounds)
 
-# %% ../nbs/89_cli.ipynb #bench-columns-def
+# %% ../nbs/89_cli.ipynb #bench-stream-def
+def _bench_stream(options: argparse.Namespace) -> tuple:  # rows, and which numbers keep their bounds
+    "The presets of `bench_stream`."
+    from timemoe_lab.bench import STREAM_BOUNDS, STREAM_PRESETS, bench_stream
+    from timemoe_lab.model.device import pick_device
+
+    names = (options.preset,) if options.preset else STREAM_PRESETS
+    with counted("bench stream", None) as progress:
+        return _bench_rows(bench_stream(names, device=pick_device(options.device), progress=progress), STREAM_BOUNDS)
+
+# %% ../nbs/89_cli.ipynb #benches-def
 def _table(rows: list[dict], columns: dict[str, str]) -> str:
     "Rows as text."
 
@@ -696,9 +706,12 @@ _BENCHES = {
     "model": _bench_model,
     "train": _bench_train,
     "score": _bench_score,
+    "stream": _bench_stream,
     "panel": _bench_panel,
     "promise": _bench_promise,
 }
+
+# %% ../nbs/89_cli.ipynb #bench-columns-def
 _BENCH_COLUMNS = {
     "model": {
         "Pass, tokens, precision": "work",
@@ -724,6 +737,16 @@ _BENCH_COLUMNS = {
         "Difference": "difference:.1g",
         "MB": "peak_mb:.0f",
         "MB, 8 times as long": "peak_mb_8:.0f",
+    },
+    "stream": {
+        "Preset": "name",
+        "Hz of the model": "rate:,.0f",
+        "Channels of 10 kHz": "channels:,.3g",
+        "Side by side": "at_once",
+        "Chunk, ms": "chunk_ms:.0f",
+        "Lag, ms": "p50_ms:.0f",
+        "p99": "p99_ms:.0f",
+        "kB a channel": "kb:,.0f",
     },
     "promise": {
         "Healthy recordings": "n",

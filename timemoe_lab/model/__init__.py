@@ -5,6 +5,7 @@ from .timemoe import Output, TimeMoE, forecast, read_windows
 from .published import from_published, load_model, published_tensors, published_values, save_model, to_published
 from .plan import GB, RESERVED, Job, Way, advice, plan, ways
 from .card import Check, Figure, read_check
+from .stream import Stream, stream
 from .device import (
     cpu_threads,
     hardware,
@@ -26,6 +27,7 @@ __all__ = [
     "Figure",
     "Job",
     "Output",
+    "Stream",
     "TimeMoE",
     "Way",
     "advice",
@@ -48,6 +50,7 @@ __all__ = [
     "read_windows",
     "save_model",
     "set_random_state",
+    "stream",
     "summarise_routing",
     "to_published",
     "ways",

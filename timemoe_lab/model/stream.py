@@ -73,7 +73,9 @@ class Stream:
         batch: int,  # series side by side
     ):
         config = model.config
-        self.model, self.context, self.batch = model, context, batch
+        self.model = model
+        self.context = context
+        self.batch = batch
         shape = (batch, config.n_kv_heads, context, config.d_head)
         like = model.norm.weight
         self.memory = [Memory(shape, like=like) for _ in model.blocks]
@@ -141,7 +143,7 @@ class Stream:
         age = torch.arange(n_keys - n, n_keys, device=device)[:, None] - torch.arange(n_keys, device=device)
         return (age >= 0) & (age < self.context)
 
-
+# %% ../../nbs/model/26_stream.ipynb #stream-function-def
 def stream(
     model: TimeMoE,
     *,
