@@ -25,7 +25,8 @@ from timemoe_lab.detect.reading import Space  # noqa: E402
 from timemoe_lab.detect.scorer import Scorer, open_scorer  # noqa: E402
 from timemoe_lab.files import InputError, UsageError, read_json  # noqa: E402
 from timemoe_lab.model.timemoe import TimeMoE  # noqa: E402
-from timemoe_lab.plant.portable import CLOSE, FLIPPED, OUTPUTS, difference, export_onnx, graph_of, made_signals  # noqa: E402
+from timemoe_lab.plant.portable import CLOSE, FLIPPED, OUTPUTS, difference  # noqa: E402
+from timemoe_lab.plant.portable import export_onnx, graph_of, made_signals  # noqa: E402
 
 EXAMPLE = Path(__file__).parents[1] / "examples/score_onnx.py"
 

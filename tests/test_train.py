@@ -171,10 +171,11 @@ def lossy(run):
     return np.array([[e.values[k] for k in ("loss", "huber", "aux", "grad_norm")] for e in steps])
 
 
-def test_two_processes_train_as_one_does(store, tmp_path):
-    done = launched(2, "train", store.path, "--out", tmp_path / "two", "--steps", 12, "--json", cwd=tmp_path)
+@pytest.mark.parametrize("n", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_several_processes_train_as_one_does(store, tmp_path, n):
+    done = launched(n, "train", store.path, "--out", tmp_path / "two", "--steps", 12, "--json", cwd=tmp_path)
     two = RunFolder(tmp_path / "two")
-    half = replace(two.config, train=replace(two.config.train, batch=8, accumulation=2))
+    half = replace(two.config, train=replace(two.config.train, batch=16 // n, accumulation=n))
     one = start_run(tmp_path / "one", store, half)  # the same passes, one after the other
     assert train(one, store, heartbeat=lambda m, p: beat(one, store, m, p))
     assert np.allclose(lossy(two), lossy(one), rtol=1e-5)
@@ -197,12 +198,15 @@ def test_a_run_of_two_processes_is_taken_up_by_three_and_by_one(store, tmp_path)
 
 
 SPREAD = """
+import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 import torch
 from timemoe_lab.config import tiny
 from timemoe_lab.data.store import Store
+from timemoe_lab.files import InputError
 from timemoe_lab.records import Beat, Decision
 from timemoe_lab.run.folder import RunFolder, start_run
 from timemoe_lab.train.loop import train
@@ -214,12 +218,14 @@ reading_room = import_module("timemoe_lab.detect.reading")
 timemoe_room = import_module("timemoe_lab.model.timemoe")
 store, out, kind = Store(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 config = tiny()
-config = replace(config, train=replace(config.train, steps=4, batch=4, accumulation=6, log_every=1, warmup=1))
+config = replace(config, train=replace(config.train, steps=4, batch=4, accumulation=6, log_every=1, warmup=1, checkpoint_every=2))
 team = Team.join("cpu")
 made = team.tell(start_run(out, store, config).path if team.main else None)
 real, calls = step_room.read_windows, []
 def spoilt(model, x, valid, **how):
     calls.append(len(x))
+    if kind == "killed" and team.rank == 1 and len(calls) == 5:  # in its third step
+        os.kill(os.getpid(), signal.SIGKILL)
     if kind == "memory" and team.rank == 1 and len(x) > 2:
         raise torch.OutOfMemoryError("out of memory, for a test")
     out = real(model, x, valid, **how)
@@ -232,19 +238,41 @@ def heartbeat(model, progress):
     seen.append(progress.step)
     change = Decision("for a test", "agent", knob="delta", old=progress.delta, new=0.5)
     return Beat({}, (change,))
-assert train(RunFolder(made), store, heartbeat=heartbeat)
+try:
+    assert train(RunFolder(made), store, heartbeat=heartbeat)
+except InputError as error:
+    Path(f"said{team.rank}").write_text(str(error))
+    sys.exit(1)
 Path(f"beats{team.rank}").write_text(str(seen))
 team.leave()
 """
 
 
+def spread(store, folder, kind):
+    "A training of three processes with trouble in one of them, which has ended."
+    (folder / "spread.py").write_text(SPREAD)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]
+    arguments = ["spread.py", str(store.path), "run", kind]
+    return subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_others_with_a_line_and_the_run_goes_on_with_another_number(store, tmp_path):
+    done = spread(store, tmp_path, "killed")
+    assert done.returncode == 1 and "SIGKILL" in done.stderr and not list(tmp_path.glob("beats*"))
+    for rank in (0, 2):
+        said = (tmp_path / f"said{rank}").read_text()
+        assert f"process {rank} of 3: another process is gone" in said and "\n" not in said
+    run = RunFolder(tmp_path / "run")
+    assert train(run, store)  # one process takes it up
+    whole = finished(tmp_path / "whole", store, run.config)
+    assert [e.step for e in run.events("step")] == [1, 2, 3, 4]
+    assert np.allclose(lossy(run), lossy(whole), rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["memory", pytest.param("nan", marks=pytest.mark.slow)])
 def test_trouble_in_one_process_is_everyones(store, tmp_path, kind):
-    (tmp_path / "spread.py").write_text(SPREAD)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]
-    done = subprocess.run(
-        [*command, "spread.py", str(store.path), "run", kind], cwd=tmp_path, capture_output=True, text=True
-    )
+    done = spread(store, tmp_path, kind)
     assert done.returncode == 0, done.stderr[-3000:]
     run = RunFolder(tmp_path / "run")
     assert [(tmp_path / f"beats{i}").read_text() for i in range(3)] == ["[4]", "[]", "[]"]  # the first one beats

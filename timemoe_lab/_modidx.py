@@ -3333,6 +3333,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'timemoe_lab.train.step.Step.trouble': ( 'train/step.html#step.trouble',
                                                                                  'timemoe_lab/train/step.py'),
                                         'timemoe_lab.train.step.Team': ('train/step.html#team', 'timemoe_lab/train/step.py'),
+                                        'timemoe_lab.train.step.Team._with_others': ( 'train/step.html#team._with_others',
+                                                                                      'timemoe_lab/train/step.py'),
                                         'timemoe_lab.train.step.Team.any': ('train/step.html#team.any', 'timemoe_lab/train/step.py'),
                                         'timemoe_lab.train.step.Team.join': ('train/step.html#team.join', 'timemoe_lab/train/step.py'),
                                         'timemoe_lab.train.step.Team.leave': ('train/step.html#team.leave', 'timemoe_lab/train/step.py'),

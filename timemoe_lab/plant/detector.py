@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LEAST', 'CONVENTIONS', 'PARAMETERS', 'NOT_FOR_A_SERIES', 'as_recording', 'sized', 'dealt', 'made_run', 'files_of',
-           'kind_of', 'scores_of', 'Detector', 'settings_of', 'save_detector', 'load_detector']
+           'kind_of', 'scores_of', 'settings_of', 'Detector', 'save_detector', 'load_detector']
 
 # %% ../../nbs/plant/86_detector.ipynb #imports
 import io
@@ -52,7 +52,7 @@ def sized(
     *,
     fs: float,  # Hz
 ) -> Config:
-    "The settings with a window that fits twice into a series, heads that fit into the window, and spans that follow it."
+    "The settings with a window that fits twice into a series, heads that fit into the window, and spans by it."
     factor = config.data.decimation(fs)
     size = config.data.context
     while 2 * size * factor > n and size > 2:
@@ -141,6 +141,15 @@ def scores_of(
     if kind == "an array":
         return next(rows).score.astype(np.float64)
     return np.array([scores.recording_score for scores in rows])
+
+
+def settings_of(
+    detector: "Detector",  # see below
+) -> Config:
+    "The settings that a detector's parameters ask for."
+    config = preset(detector.preset) if isinstance(detector.preset, str) else detector.preset
+    steps = config.train.steps if detector.steps is None else detector.steps
+    return replace(config, train=replace(config.train, steps=steps, seed=int(detector.random_state)))
 
 # %% ../../nbs/plant/86_detector.ipynb #detector-def
 class Detector(OutlierMixin, BaseEstimator):
@@ -238,13 +247,6 @@ class Detector(OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-
-def settings_of(detector: Detector) -> Config:
-    "The settings that a detector's parameters ask for."
-    config = preset(detector.preset) if isinstance(detector.preset, str) else detector.preset
-    steps = config.train.steps if detector.steps is None else detector.steps
-    return replace(config, train=replace(config.train, steps=steps, seed=int(detector.random_state)))
 
 # %% ../../nbs/plant/86_detector.ipynb #save-def
 PARAMETERS = ("fs", "mask", "convention", "random_state")  # that detector.json holds; the settings are in config.json

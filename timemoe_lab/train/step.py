@@ -9,7 +9,7 @@ __all__ = ['ALONE', 'forecast_loss', 'n_targets', 'learning_rate', 'aux_weight',
 # %% ../../nbs/train/40_step.ipynb #imports
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -317,7 +317,7 @@ class Team:
         "The sum over all processes, the same for each."
         if self.size > 1:
             x = x.clone()
-            distributed.all_reduce(x)
+            self._with_others(distributed.all_reduce, x)
         return x
 
     def any(
@@ -337,8 +337,21 @@ class Team:
         if self.size == 1:
             return value
         told = [value]
-        distributed.broadcast_object_list(told, device=self.device)
+        self._with_others(distributed.broadcast_object_list, told, device=self.device)
         return told[0]
+
+    def _with_others(self, call: Callable, *arguments, **how) -> None:
+        "One of the calls that all processes make; `InputError` where another one is gone."
+        try:
+            call(*arguments, **how)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            raise InputError(
+                f"process {self.rank} of {self.size}: another process is gone or can't be reached "
+                f"({in_a_line(error)}); the last checkpoint is whole: go on, with any number of processes, by: "
+                "timemoe-lab resume RUN"
+            ) from None
 
     def leave(self) -> None:
         "Parts from the others, at the very end."
