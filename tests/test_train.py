@@ -218,7 +218,8 @@ reading_room = import_module("timemoe_lab.detect.reading")
 timemoe_room = import_module("timemoe_lab.model.timemoe")
 store, out, kind = Store(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 config = tiny()
-config = replace(config, train=replace(config.train, steps=4, batch=4, accumulation=6, log_every=1, warmup=1, checkpoint_every=2))
+recipe = {"steps": 4, "batch": 4, "accumulation": 6, "log_every": 1, "warmup": 1, "checkpoint_every": 2}
+config = replace(config, train=replace(config.train, **recipe))
 team = Team.join("cpu")
 made = team.tell(start_run(out, store, config).path if team.main else None)
 real, calls = step_room.read_windows, []
