@@ -42,6 +42,16 @@ def test_swapped_phases_are_told_from_unbalanced_ones(order, unbalance):
     assert is_reversed(_motor(order[::-1], unbalance)) is True
 
 
+def test_a_middle_that_tells_nothing_is_not_all_that_is_looked_at():
+    recording = _motor((2, 1, 0), n=60_000)
+    recording.signal[:, 20_000:40_000] = np.random.default_rng(0).normal(size=(3, 20_000))  # it stood still
+    assert is_reversed(recording) is True
+    recording.signal[:, 20_000:40_000] = 0
+    assert is_reversed(recording) is True
+    recording.signal[:] = 1.5
+    assert is_reversed(recording) is None
+
+
 def test_phase_order_is_seen_through_gaps_and_offsets():
     recording = _motor()
     recording.signal[:, 1000:1400] = np.nan

@@ -575,3 +575,11 @@ def test_shorts_stand_out_from_healthy_recordings(fair, case):
     white = profile.rest(condition, feature) @ np.linalg.cholesky(profile.precision)
     print(f"{case}: ROC {reached:.3f}, with labels {bound(np.clip(white, -9, 9)[unseen], class_id[unseen]):.3f}")
     assert reached > CASES[case][1] and all(s.slip_known for s in got[case])
+
+
+def test_the_low_pass_is_that_of_scipy_bit_by_bit():
+    from scipy.signal import firwin
+
+    taps = import_module("timemoe_lab.data.signature")._taps
+    for factor in (1, 2, 7, 10, 50):
+        assert np.array_equal(taps(factor), firwin(20 * factor + 1, 0.8 / factor, window=("kaiser", 8.0)))

@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from timemoe_lab.bench import bench_store
 from timemoe_lab.cli import main
@@ -686,6 +687,16 @@ def test_a_full_disk_keeps_what_was_read_and_bad_data_does_not(folder, tmp_path,
     read = count_reads(monkeypatch)
     prepare_folder(folder, tmp_path / "store")
     assert len(read) == 4 and same_bytes(tmp_path / "store", tmp_path / "whole")
+
+
+def test_a_prepare_computes_on_one_blas_thread_and_gives_the_others_back(folder, tmp_path, monkeypatch):
+    of_blas = lambda: {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+    seen, real = [], readers_room.labelled
+    monkeypatch.setattr(ingest_room, "labelled", lambda *a, **o: seen.append(of_blas()) or real(*a, **o))
+    with threadpool_limits(2, "blas"):
+        before = of_blas()
+        prepare_folder(folder, tmp_path / "store", workers=1)
+        assert seen == 6 * [{1}] and of_blas() == before
 
 
 def test_recordings_in_memory_leave_nothing_when_interrupted(tmp_path):
