@@ -236,7 +236,8 @@ def reference_page() -> str:
     ]
     lines += ["- [Files](files.md) of a run, and the records in them", "", "## Python", ""]
     lines += [
-        "Public is what a wing hands on, and what files, config and records declare. Each name links to the cell that explains it.",
+        "Public is what a wing hands on, and what files, config and records declare. Each name links to the cell that",
+        "explains it.",
         "",
     ]
     for name in (*reference.GROUND, *reference.WINGS):
@@ -283,7 +284,7 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, page, config, files):
     "mkdocs: before Markdown becomes HTML."
-    if sources().get(page.file.src_uri, "").startswith(PAGES):
+    if not page.file.src_uri.startswith(("nbs/", "reference/python/")):
         page.meta.setdefault("search", {"boost": 4})  # who searches for a word wants it explained first
     return relinked(answered(markdown), page.file.src_uri)
 
