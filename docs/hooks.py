@@ -284,8 +284,10 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, page, config, files):
     "mkdocs: before Markdown becomes HTML."
-    if not page.file.src_uri.startswith(("nbs/", "reference/python/")):
-        page.meta.setdefault("search", {"boost": 4})  # who searches for a word wants it explained first
+    boost = (
+        0.2 if page.file.src_uri.startswith("reference/python/") else 1 if page.file.src_uri.startswith("nbs/") else 4
+    )
+    page.meta.setdefault("search", {"boost": boost})  # who searches for a word wants it explained first
     return relinked(answered(markdown), page.file.src_uri)
 
 

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import fields
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,9 +29,10 @@ HEADING = re.compile(r"^#+ (.*?)(?: *\{ *#(\S+) *\})?$", re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def pages():
-    return reference.pages()
+    return hooks.written()
 
 
+@cache
 def text_of(address):
     "The Markdown of a page of the site; None: there is none."
     if address in hooks.written():
@@ -41,8 +43,10 @@ def text_of(address):
     return hooks.notebook_page(ROOT / name)[0] if name.endswith(".ipynb") else (ROOT / name).read_text(encoding="utf-8")
 
 
-def anchors(text):
+@cache
+def anchors(address):
     "What a link may point at on a page."
+    text = text_of(address)
     named = re.findall(r'id="([^"]+)"|\{#([\w-]+)\}', text)
     said = [re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title, _ in HEADING.findall(text)]
     return {name for pair in named for name in pair} | set(said)
@@ -57,7 +61,7 @@ def broken_links(text, address):
             continue
         other = str((Path("/") / address).parent.joinpath(target).resolve())[1:] if target else address
         there = text_of(other)
-        if there is None or (anchor and anchor not in anchors(there)):
+        if there is None or (anchor and anchor not in anchors(other)):
             found.append(link[1])
     return found
 
