@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+import timemoe_lab
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted(ROOT.glob("nbs/**/[0-9]*.ipynb"))
 MODULES = sorted(file for file in ROOT.glob("timemoe_lab/**/*.py") if not file.name.startswith("_"))
@@ -214,8 +216,18 @@ def test_no_line_is_over_120_columns():
 
 def test_a_wing_hands_on_its_names_and_defines_nothing():
     wings = sorted(ROOT.glob("timemoe_lab/*/__init__.py"))
-    assert len(wings) == 7 and (ROOT / "timemoe_lab/__init__.py").read_bytes() == b""
+    assert len(wings) == 8
     check(in_files(wings, more_than_hands_on))
+
+
+def test_the_package_itself_loads_nothing_until_it_is_asked():
+    (doc, handed) = parse(ROOT / "timemoe_lab/__init__.py").body
+    assert isinstance(doc, ast.Expr) and isinstance(handed, ast.FunctionDef) and handed.name == "__getattr__"
+    script = "import sys, timemoe_lab; assert 'torch' not in sys.modules; print(timemoe_lab.Detector.__module__)"
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout == "timemoe_lab.plant.detector\n", run.stderr
+    with pytest.raises(AttributeError, match="detector"):
+        timemoe_lab.detector  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from timemoe_lab.cli import main
 from timemoe_lab.config import tiny
 from timemoe_lab.data.prepare import Counts
 from timemoe_lab.data.recording import Recording
@@ -359,6 +360,18 @@ def test_operating_points_name_their_split_and_the_oracle(usual):
     assert rows[1][3:] == [f"{points[0][k]:.4f}" for k in ratios]
     assert page.tables["Samples behind them"][1][1:] == [f"{points[0][k]:,}" for k in counts]
     assert rows[3][:2] == ["oracle F0.5", "test"]
+
+
+def test_the_panel_alone_is_a_page_and_a_run_without_scores_names_what_makes_them(make, tmp_path, capsys):
+    run = make(two_classes())
+    page = tmp_path / "panel.html"
+    assert main(["panel", str(run), "--split", "test", "--out", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "has seen the test recordings" in text and "<script src" not in text and "//cdn" not in text
+    assert main(["panel", str(run), "--out", str(run / "config.json")]) == 2
+    (run / "evaluation.json").unlink()
+    assert main(["panel", str(run), "--split", "test", "--out", str(tmp_path / "none.html")]) == 1
+    assert f"timemoe-lab evaluate {run}" in capsys.readouterr().err and not (tmp_path / "none.html").exists()
 
 
 def test_the_headline_says_the_main_numbers(make):

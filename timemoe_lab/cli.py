@@ -5,10 +5,12 @@ for what a user can mend."""
 
 # %% auto #0
 __all__ = ['NEXT', 'DETECT_SETS', 'EXTRAS', 'TASKS', 'parse_list', 'format_result', 'main', 'counted', 'simulate_command',
-           'prepare_command', 'inspect_command', 'verify_command', 'sign_command', 'prepare', 'bench_command',
-           'train_command', 'convert_command', 'resume_command', 'agent_command', 'operator_command', 'watch_command',
-           'tune_command', 'reproduce_command', 'score_command', 'evaluate_command', 'in_short', 'report_command',
-           'write_report', 'demo_command', 'doctor_command', 'gpucheck_command', 'plan_command', 'make_parser']
+           'prepare_command', 'inspect_command', 'verify_command', 'points_command', 'sign_command', 'prepare',
+           'bench_command', 'train_command', 'convert_command', 'resume_command', 'agent_command', 'operator_command',
+           'watch_command', 'tune_command', 'reproduce_command', 'score_command', 'evaluate_command', 'in_short',
+           'report_command', 'monitor_command', 'history_command', 'recalibrate_command', 'panel_command',
+           'for_pictures', 'write_report', 'export_command', 'demo_command', 'doctor_command', 'gpucheck_command',
+           'plan_command', 'make_parser']
 
 # %% ../nbs/89_cli.ipynb #imports
 import argparse
@@ -27,7 +29,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -38,11 +40,10 @@ from typing import TYPE_CHECKING, NoReturn
 from .config import ASSUMED_PAIRS, PRESETS, SCOPES, Config, Rule, config_from_dict, preset
 from .data.ingest import prepare_folder
 from .data.motor import FORMATS, PHASES, campaign, write_campaign
-from .data.phases import is_reversed
 from .data.inspect import folder_table, inspect_file, inspect_folder, seen_table, sheet_of
-from .data.layout import SHEET, read_sheet, write_sheet
-from .data.readers import labelled, left_out, list_files, name_of, read_folder
-from .data.recording import Kind, Recording
+from .data.layout import SHEET, write_sheet
+from .data.readers import left_out, list_files, name_of, read_folder
+from .data.recording import Kind
 from .data.series import SeriesFolder
 from .data.store import SPLIT_CODES, Store, verify_store
 from timemoe_lab.files import (
@@ -67,6 +68,8 @@ if TYPE_CHECKING:
     from timemoe_lab.model.card import Check
     from timemoe_lab.model.plan import Way
     from timemoe_lab.model.timemoe import TimeMoE
+    from timemoe_lab.plant.fleet import FleetScore
+    from timemoe_lab.detect.history import History
     from timemoe_lab.run.folder import RunFolder
 
 # %% ../nbs/89_cli.ipynb #options-def
@@ -133,6 +136,14 @@ def _share(text: str) -> float:
         value = -1.0
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def _rate(text: str) -> float:
+    "A number between 0 and 1."
+    value = _share(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1, such as 0.1")
     return value
 
 
@@ -231,7 +242,10 @@ NEXT = {  # by command: what usually follows; {} are its options
     "tune": "timemoe-lab train {store} --out RUN --config {out}/best.json",
     "score": "read {out}/alarms.csv",
     "evaluate": "timemoe-lab report {run}",
+    "recalibrate": "timemoe-lab score {run} RAW --out DIR",
     "report": "open {run}/report.html in a browser",
+    "panel": "open {out} in a browser",
+    "export": "python examples/score_onnx.py {out} RECORDING.csv",
     "convert": "timemoe-lab train STORE --out RUN --init {out}",
     "plan": "timemoe-lab train STORE --out RUN --preset {preset}",
     "doctor": "timemoe-lab demo",
@@ -418,6 +432,24 @@ def verify_command(options: argparse.Namespace) -> dict:
     if problems:
         return {where: str(options.store), "problems": problems, "exit": 1}
     return {where: str(options.store), "problems": [], "told": told}
+
+
+def points_command(options: argparse.Namespace) -> dict:
+    "Lists the operating points of a run, those that a hand has replaced too; puts one of them in force again."
+    from timemoe_lab.run.folder import RunFolder
+    from timemoe_lab.run.points import kept_points, restore_point
+
+    run = RunFolder(options.run)
+    if not (run.path / "operating_point.json").is_file():
+        raise InputError(f"{run.path}: no operating point yet; go on with: timemoe-lab resume {run.path}")
+    if options.restore is not None:
+        if not (options.author or "").strip():
+            raise UsageError("--restore: needs --author NAME, who answers for it")
+        restore_point(run, options.restore, author=options.author.strip())
+    rows = [kept.row for kept in kept_points(run)]
+    columns = {"Point": "point", "Threshold": "threshold:.4g", "Recording": "recording:.4g"}
+    columns |= {"Checkpoint": "checkpoint", "Author": "author", "Replaced": "replaced"}  # --json: what chose it, too
+    return {"points": rows, "table": format_table(rows, columns)}
 
 
 def sign_command(options: argparse.Namespace) -> dict:
@@ -1011,62 +1043,97 @@ def reproduce_command(options: argparse.Namespace) -> dict:
 
 # %% ../nbs/89_cli.ipynb #score-command-def
 def score_command(options: argparse.Namespace) -> dict:
-    "Scores a folder."
-    from timemoe_lab.detect.alarms import alarms_in_words
-    from timemoe_lab.detect.scorer import about_promise, open_scorer, score_recordings
+    "Scores a folder; stopped, the same command goes on where it was."
+    from timemoe_lab.plant.fleet import Diary, Job, score_folder
     from timemoe_lab.model.device import pick_device
 
-    scorer = open_scorer(options.run, checkpoint=options.checkpoint, device=pick_device(options.device))
-    check_new(options.out)
-    files = list_files(options.raw)
-    noticed = {"notes": {}, "reversed_phases": [], "skipped": {}, "left_out": _few(left_out(options.raw), options)}
-    recordings = _readable(options.raw, options.fs, noticed, options.skip_bad)
-    skipped = noticed["skipped"] if options.skip_bad else None
-    with counted("score", len(files)) as progress:
-        found = score_recordings(scorer, recordings, options.out, where=options.raw, progress=progress, skipped=skipped)
-    noticed["notes"] |= {r.name: "; ".join(r.notes) for r in found if r.notes}
-    limit = scorer.point.recording_threshold
+    if (options.history is None) != (options.motor is None):
+        raise UsageError("--history PATH and --motor NAME go together: whose history it is has to be said")
+    diary = options.history and Diary(options.history, options.motor)
+    job = Job(
+        run=str(options.run),
+        raw=str(options.raw),
+        checkpoint=options.checkpoint,
+        device=str(pick_device(options.device)),
+        fs=options.fs,
+        format=options.format,
+    )
+    told = {"left_out": _few(left_out(options.raw), options)}
+    how = {"workers": options.workers, "skip_bad": options.skip_bad, "fdr": options.fdr, "diary": diary}
+    with _scoring() as (begin, progress):
+        found = score_folder(job, options.out, **how, begin=begin, progress=progress)
+    return _scores_told(options, found) | told
+
+
+@contextmanager
+def _scoring() -> Iterator[tuple[Callable, Callable]]:  # told how it begins; told of each file
+    "A bar that goes by the size of files, as `score_folder` takes it."
+    with ExitStack() as open_bars:
+        bars = []
+        sizes = {}
+
+        def begin(before: int, left: list) -> None:
+            sizes.update({name_of(s.path, s.folder): s.path.stat().st_size / 1e6 for s in left})
+            if before:
+                print(f"score: {before} files are scored already, {len(left)} are left", file=sys.stderr, flush=True)
+            how = {"done": before, "unit": "file", "total_mb": sum(sizes.values()) or None}
+            bars.append(open_bars.enter_context(Bar("score", before + len(left), **how)))
+
+        yield begin, lambda done: bars[0].advance(done.name, sizes[done.name])
+
+# %% ../nbs/89_cli.ipynb #scores-told-def
+def _scores_told(options: argparse.Namespace, told: "FleetScore") -> dict:
+    "What `score` says of a folder."
+    from timemoe_lab.detect.alarms import alarms_in_words
+    from timemoe_lab.detect.scorer import about_promise
+
+    found, scorer, discovery = told.found, told.scorer, told.discovery
     rows = [
-        {"file": r.name, "score": r.score, "alarm": "alarm" if r.score >= limit else ""}
+        {"file": r.name, "score": r.score, "alarm": "alarm" if alarm else ""}
         | {"unscored": r.n_unscored, "missing": r.n_missing}
-        for r in found
+        for r, alarm in zip(found, told.alarm)
     ]
+    columns = {"File": "file", "Score": "score:.4g", "Alarm": "alarm", "Samples without score": "unscored"}
+    if discovery:
+        rows = [row | {"p": p, "q": q} for row, p, q in zip(rows, discovery.p.tolist(), discovery.q.tolist())]
+        columns |= {"p": "p:.3g", "q": "q:.3g"}
     lines = [line for r in found for line in r.alarms]
     events = [vars(line) | vars(line.alarm) for line in lines]
     said = [f"{alarms_in_words(len(lines), sum(r.seconds for r in found))}: {options.out / 'alarms.csv'}"]
-    said += about_promise(scorer.point)
-    columns = {"File": "file", "Score": "score:.4g", "Alarm": "alarm", "Samples without score": "unscored"}
+    said += [discovery.says] if discovery else about_promise(scorer.point)
     return {
         "out": str(options.out),
         "mask": list(scorer.frame.mask),
-        "recording_threshold": limit,
-        "alarms": sum(r.score >= limit for r in found),
+        "recording_threshold": scorer.point.recording_threshold,
+        **({"fdr": discovery.rate} if discovery else {}),
+        "alarms": sum(told.alarm),
         "recordings": [row | {"alarm": bool(row["alarm"])} for row in rows],
         "events": [{k: v for k, v in event.items() if k != "alarm"} for event in events],
         "table": format_table(rows, columns | {"Missing cells": "missing"}) + "\n\n" + "\n".join(said),
-        **noticed,
+        "notes": {r.name: "; ".join(r.notes) for r in found if r.notes},
+        "reversed_phases": told.reversed,
+        "skipped": told.skipped,
     }
 
+
+def _add_score(command: argparse.ArgumentParser) -> None:
+    "The options of score."
+    command.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    command.add_argument("raw", type=Path, metavar="RAW", help="folder with recordings")
+    help_ = "folder to make, whole or not at all; until then what is scored is in a hidden one beside it, which the "
+    help_ += "same command goes on from, and which another run or other options begin anew"
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help=help_)
+    help_ = "processes that score, of one thread each (default: this one alone)"
+    command.add_argument("--workers", type=_count, metavar="N", help=help_)
+    help_ = "of the scores: an npz for each recording, or one Parquet dataset of all (default: npz)"
+    command.add_argument("--format", choices=("npz", "parquet"), default="npz", help=help_)
+    help_ = "share of the alarms that may be false, such as 0.1: decides alarms of recordings instead of the threshold"
+    command.add_argument("--fdr", type=_rate, metavar="RATE", help=help_)
+    help_ = "add a row of each recording to this history: a .parquet or .csv file, or a folder"
+    command.add_argument("--history", type=Path, metavar="PATH", help=help_)
+    command.add_argument("--motor", metavar="NAME", help="whose recordings they are, for the history")
+
 # %% ../nbs/89_cli.ipynb #readable-def
-def _readable(raw: Path, fs: float | None, noticed: dict, skip_bad: bool) -> Iterator[Recording]:
-    "The recordings of a folder, without a look at labels.csv; fills in what was noticed."
-    sheet = read_sheet(raw)
-    for path in list_files(raw):
-        try:
-            recordings = list(labelled(path, {}, fs=fs, folder=raw, sheet=sheet))
-        except InputError as error:
-            if not skip_bad:
-                raise
-            noticed["skipped"][name_of(path, raw)] = str(error)
-            continue
-        for recording in recordings:
-            if recording.notes:
-                noticed["notes"][recording.name] = "; ".join(recording.notes)
-            if is_reversed(recording):
-                noticed["reversed_phases"].append(recording.name)
-            yield recording
-
-
 def evaluate_command(options: argparse.Namespace) -> dict:
     "Evaluates a run on the recordings that it has not seen."
     from timemoe_lab.detect.scorer import about_promise, open_scorer, read_summary
@@ -1119,14 +1186,153 @@ def report_command(options: argparse.Namespace) -> dict:
     "Writes report.html."
     return {"report": str(write_report(options.run, raw=options.raw))}
 
-# %% ../nbs/89_cli.ipynb #write-report-def
-def write_report(run: Path, *, raw: Path | None = None) -> Path:
-    "The report of a run; needs the packages of the extra `lab`."
+# %% ../nbs/89_cli.ipynb #monitor-def
+def monitor_command(options: argparse.Namespace) -> dict:
+    "Watches a motor as it runs: scores what a file, a pipe, a folder or a broker hands over, and tells alarms."
+    from timemoe_lab.detect.scorer import open_scorer
+    from timemoe_lab.model.device import pick_device
+    from timemoe_lab.plant.monitor import BEHIND, acknowledge, cut_of, home_of, monitor_run
+
+    home = options.state or home_of(options.run, options.name or options.source)
+    if options.acknowledge:
+        acknowledge(home, options.acknowledge)
+        return {"acknowledged": options.acknowledge}
+    device = pick_device(options.device)
+    reopen = lambda: open_scorer(options.run, checkpoint=options.checkpoint, device=device)
+    scorer = reopen()
+    behind = BEHIND if options.behind is None and options.source.startswith("mqtt") else options.behind or 0
+    cut, why = cut_of(scorer, block_s=options.block, fs=options.fs, behind=behind, once=options.once)
+    print(f"monitor: blocks of {cut.n / cut.rate:g} s, {why}; state in {home}", file=sys.stderr, flush=True)
+    key = options.key.read_bytes() if options.key else b""
+    how = {"home": home, "reopen": reopen, "key": key, "name": options.name, "every_s": options.every}
+    monitor_run(scorer, options.source, options.sink, cut=cut, **how)
+    return {}
+
+
+def _add_monitor(command: argparse.ArgumentParser) -> None:
+    "The options of monitor."
+    command.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    help_ = (
+        "a text file that grows, - for the standard input, a folder where recordings drop, or mqtt://host:port/topic"
+    )
+    command.add_argument("--source", required=True, metavar="SOURCE", help=help_)
+    help_ = "-, a file, mqtt://host:port/topic, http(s)://… or metrics:PORT; may be given again (default: -)"
+    command.add_argument("--sink", action="append", default=[], metavar="SINK", help=help_)
+    help_ = "length of what is scored at a time in s (default: as long as the run's recordings)"
+    command.add_argument("--block", type=_positive, metavar="S", help=help_)
+    command.add_argument("--once", action="store_true", help="end where the source ends now, as for a replay")
+    help_ = "blocks that may wait before whole ones are dropped (default: 8 of a broker, else none is dropped)"
+    command.add_argument("--behind", type=_count, metavar="N", help=help_)
+    command.add_argument("--name", default="", help="of the source, in alarms (default: its address)")
+    command.add_argument("--state", type=Path, metavar="DIR", help="what is kept for the next start (default: in RUN)")
+    command.add_argument("--key", type=Path, metavar="FILE", help="key of a webhook's signatures")
+    command.add_argument("--acknowledge", metavar="ID", help="tell the monitor of this source that an alarm was seen")
+    command.add_argument(
+        "--every", type=_positive, default=10.0, metavar="S", help="s between status lines (default: 10)"
+    )
+
+# %% ../nbs/89_cli.ipynb #history-command-def
+def history_command(options: argparse.Namespace) -> dict:
+    "What motors have come to: healthy bands, trends, changes, and whether the profile is stale."
+    from timemoe_lab.detect.history import history_table, read_history, summarise
+
+    told = summarise(read_history(options.history, motor=options.motor))
+    drawn = {"picture": str(_draw_history(options.out, told))} if options.out else {}
+    return told.to_json() | drawn | {"says": told.says, "table": _history_text(history_table(told), told.says)}
+
+
+def _history_text(table: str, says: Sequence[str]) -> str:
+    "A table, and below it a line for whatever has happened."
+    return "\n".join([table, "", *says])
+
+
+def _draw_history(out: Path, told: "History") -> Path:
+    "Writes a picture or a page of a history."
+    if out.suffix not in (".png", ".html"):
+        raise UsageError(f"--out {out}: expected a file that ends in .png or .html")
     try:
-        from timemoe_lab.view.report import write_report as write_page
+        from timemoe_lab.view.page import write_history
     except ImportError as error:
         raise InputError(f"{error.name} is not installed; pictures need: pip install 'timemoe-lab[lab]'") from None
+    return write_history(out, told)
+
+# %% ../nbs/89_cli.ipynb #recalibrate-command-def
+def recalibrate_command(options: argparse.Namespace) -> dict:
+    "New profile and thresholds from new healthy recordings, without training; the old ones are kept in the run."
+    from timemoe_lab.detect.scorer import about_promise
+    from timemoe_lab.model.device import pick_device
+    from timemoe_lab.plant.recalibrate import recalibrate
+    from timemoe_lab.run.folder import RunFolder
+
+    skipped = {} if options.skip_bad else None
+    how = {"author": options.author, "fs": options.fs, "device": pick_device(options.device), "skipped": skipped}
+    how |= {"keep_old": options.keep_old, "moved": options.store}
+    with counted("recalibrate", len(list_files(options.raw))) as progress:
+        done = recalibrate(RunFolder(options.run), options.raw, **how, progress=progress)
+    rows = [
+        {"what": name, "before": getattr(done.before, key), "after": getattr(done.after, key)}
+        for name, key in (("Threshold of a sample", "threshold"), ("Of a recording", "recording_threshold"))
+    ]
+    table = format_table(rows, {"": "what", "Before": "before:.4g", "Now": "after:.4g"})
+    facts = {"run": str(options.run), "recordings": done.n_new, "author": done.after.author, "kept": str(done.kept)}
+    taken = {"taken_for_healthy": _few(list(done.unlabelled), options)} if done.unlabelled else {}
+    return facts | taken | {"skipped": skipped or {}, "table": "\n".join([table, *about_promise(done.after)])}
+
+
+def _add_recalibrate(command: argparse.ArgumentParser) -> None:
+    "The options of recalibrate."
+    command.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    help_ = "folder with new healthy recordings; test recordings of the run and faulty ones are refused"
+    command.add_argument("raw", type=Path, metavar="RAW", help=help_)
+    command.add_argument("--author", required=True, metavar="NAME", help="who answers for their being healthy")
+    help_ = "the healthy recordings that the run was made from take part, too"
+    command.add_argument("--keep-old", action="store_true", help=help_)
+    command.add_argument("--store", type=Path, metavar="DIR", help="the run's store, when it was moved")
+
+# %% ../nbs/89_cli.ipynb #write-report-def
+def panel_command(options: argparse.Namespace) -> dict:
+    "Writes the threshold panel of a run as one page: it opens in a browser, without Python and without a network."
+    with for_pictures():
+        from timemoe_lab.view.threshold import save_panel
+    return {"panel": str(save_panel(options.run, options.out, split=options.split))}
+
+
+@contextmanager
+def for_pictures() -> Iterator[None]:
+    "Says what a missing package of the extra `lab` needs."
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(f"{error.name} is not installed; pictures need: pip install 'timemoe-lab[lab]'") from None
+
+
+def write_report(run: Path, *, raw: Path | None = None) -> Path:
+    "The report of a run; needs the packages of the extra `lab`."
+    with for_pictures():
+        from timemoe_lab.view.report import write_report as write_page
     return write_page(run, raw=raw)
+
+# %% ../nbs/89_cli.ipynb #export-command-def
+def export_command(options: argparse.Namespace) -> dict:
+    "Writes a run for other software: scale, network, profile and thresholds in one ONNX file."
+    try:
+        from timemoe_lab.plant.portable import export_onnx
+    except ImportError as error:
+        raise InputError(f"{error.name} is not installed; export needs: pip install 'timemoe-lab[onnx]'") from None
+    return {"file": str(options.out)} | export_onnx(options.run, options.out, checkpoint=options.checkpoint)
+
+
+def _add_export(command: argparse.ArgumentParser) -> None:
+    "The options of export."
+    command.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    command.add_argument("--to", choices=("onnx",), default="onnx", help="form (default: onnx)")
+    command.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE|DIR",
+        help="NAME.onnx for one file, any other name for a folder",
+    )
 
 # %% ../nbs/89_cli.ipynb #demo-def-cli
 def demo_command(options: argparse.Namespace) -> dict:
@@ -1178,7 +1384,9 @@ EXTRAS = {  # by module: how to get it
     "jupyterlab": "pip install 'timemoe-lab[lab]'",
     "anywidget": "pip install 'timemoe-lab[lab]'",
     "plotly": "pip install 'timemoe-lab[lab]'",
+    "paho": "pip install 'timemoe-lab[mqtt]'",
     "mcp": "pip install 'timemoe-lab[operator]'",
+    "onnxruntime": "pip install 'timemoe-lab[onnx]'",
     "huggingface_hub": "pip install huggingface_hub",
     "flash_attn": "pip install 'timemoe-lab[flash]' --no-build-isolation (for a GPU; needs nvcc)",
     "bitsandbytes": "pip install bitsandbytes (for a GPU)",
@@ -1362,7 +1570,14 @@ TASKS = {  # by task: commands with an example each
         "train": "train store --out run",
         "evaluate": "evaluate run data/sample",
         "report": "report run",
+        "panel": "panel run --split test --out panel.html",
         "score": "score run data/sample --out scores",
+    },
+    "Motors as they run, and over the years": {
+        "monitor": "monitor run --source data/sample --once",
+        "history": "history motors --motor M7 --out m7.html",
+        "recalibrate": "recalibrate run new --author 'A. Name'",
+        "export": "export run --to onnx --out motor.onnx",
     },
     "A training, watched and steered": {
         "watch": "watch run",
@@ -1373,6 +1588,7 @@ TASKS = {  # by task: commands with an example each
     },
     "Trust, and what it takes": {
         "verify": "verify store",
+        "points": "points run --restore 0 --author 'A. Name'",
         "sign": "sign run/operating_point.json --author 'A. Name'",
         "reproduce": "reproduce run --out twin",
         "bench": "bench detect itsc --data itsc",
@@ -1392,8 +1608,8 @@ def _overview(
         lines += [f"{task}:"]
         for name, example in commands.items():
             first = told[name].split(": ")[0].split("; ")[0].rstrip(".")
-            lines += textwrap.wrap(first, 66, initial_indent=f"  {name:10}", subsequent_indent=" " * 12)
-            lines += [f"{'':12}$ timemoe-lab {example}"]
+            lines += textwrap.wrap(first, 66, initial_indent=f"  {name:12}", subsequent_indent=" " * 14)
+            lines += [f"{'':14}$ timemoe-lab {example}"]
         lines += [""]
     return "\n".join([*lines, "timemoe-lab COMMAND --help says what a command takes."])
 
@@ -1432,10 +1648,13 @@ def make_parser() -> argparse.ArgumentParser:
         return command
 
     _add_makers(add)
-    command = add("score", score_command, "device", "fs", "skip-bad", "checkpoint")
-    command.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    command.add_argument("raw", type=Path, metavar="RAW", help="folder with recordings")
-    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    _add_score(add("score", score_command, "device", "fs", "skip-bad", "checkpoint"))
+    command = add("history", history_command)
+    command.add_argument("history", type=Path, metavar="PATH", help="history that score --history wrote")
+    command.add_argument("--motor", metavar="NAME", help="of one motor (default: all)")
+    command.add_argument("--out", type=Path, metavar="FILE", help="draw it: a .png, or a page that ends in .html")
+    _add_recalibrate(add("recalibrate", recalibrate_command, "device", "fs", "skip-bad"))
+    _add_monitor(add("monitor", monitor_command, "device", "fs", "checkpoint"))
     command = add("evaluate", evaluate_command, "device", "fs", "skip-bad", "checkpoint")
     command.add_argument("run", type=Path, metavar="RUN", help="run folder")
     command.add_argument("raw", type=Path, metavar="RAW", help="folder with recordings and, optionally, labels.csv")
@@ -1447,9 +1666,11 @@ def make_parser() -> argparse.ArgumentParser:
     command = add("convert", convert_command)
     command.add_argument("model", type=Path, metavar="MODEL", help="published checkpoint (folder or hub name), or run")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    _add_pages(add)
     command = add("report", report_command)
     command.add_argument("run", type=Path, metavar="RUN", help="run folder")
     command.add_argument("--raw", type=Path, help="the raw folder, when it was moved")
+    _add_export(add("export", export_command, "checkpoint"))
     add("doctor", doctor_command)
     _add_gpucheck(add("gpucheck", gpucheck_command, "device"))
     _add_plan(add("plan", plan_command, "preset"))
@@ -1535,6 +1756,20 @@ _SHARED = {
     },
     "json": {"action": "store_true", "help": "print the result as JSON"},
 }
+
+
+def _add_pages(add: Callable) -> None:
+    "The options of `points` and `panel`."
+    command = add("points", points_command)
+    command.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    command.add_argument("--restore", type=int, metavar="N", help="number of the point that is put in force again")
+    command.add_argument("--author", metavar="NAME", help="who answers for it")
+    command = add("panel", panel_command)
+    command.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help=".html; one that is there is replaced")
+    splits = ("validation", "test")
+    help_ = "whose scores: validation, with calibration (default), or test, once evaluated"
+    command.add_argument("--split", choices=splits, default="validation", help=help_)
 
 # %% ../nbs/89_cli.ipynb #training-options-def
 def _add_training(add: Callable[..., argparse.ArgumentParser]) -> None:

@@ -188,6 +188,7 @@ class OperatingPoint:
     n_healthy: int | None = None  # recordings that the thresholds rest on
     promised_recording_fpr: float | None = None  # largest share of further healthy recordings that raise an alarm
     scores_sha256: str | None = None  # of the healthy scores
+    healthy_scores: tuple[float, ...] | None = None  # of the recordings that the thresholds rest on, rising
     event: AlarmRule | None = None  # from samples to alarms; None: of before there were events
     rows: dict[str, Thresholds] = field(default_factory=dict)  # by row of the table
     validation: dict | None = None  # what labelled validation samples say; None: none are labelled
@@ -237,6 +238,7 @@ POINT += (
     "n_healthy",
     "promised_recording_fpr",
     "scores_sha256",
+    "healthy_scores",
     "event",
     "rows",
 )

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -92,7 +93,8 @@ def split_line(
     if delimiter == " ":
         return line.split()
     if line and '"' not in line:  # a shorter way to the same
-        return [cell.strip() for cell in line.split(delimiter)]
+        cells = line.split(delimiter)
+        return cells if line.split() == [line] else [cell.strip() for cell in cells]
     return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
 
 # %% ../../nbs/data/06_dialect.ipynb #rows-def
@@ -128,12 +130,13 @@ def _delimiter(lines: Sequence[str]) -> str:
     said = next((line for line in lines if line.strip()), "").strip().strip('"')
     if re.fullmatch(r"sep=.", said, re.IGNORECASE):
         return said[-1]
-    tail = [line for line in lines if line.strip()][-41:-1] or list(lines)
+    tail = [*islice(filter(str.strip, reversed(lines)), 1, 41)][::-1] or list(lines)
     if not tail:
         return ","
     there = [d for d in _DELIMITERS if d == " " or any(d in line for line in tail)]
-    best = max(there, key=lambda d: _rows_of_one_width(tail, d))
-    if _rows_of_one_width(tail, best):
+    count = {d: _rows_of_one_width(tail, d) for d in there}
+    best = max(there, key=count.get)
+    if count[best]:
         return best
     return next((d for d in ";\t" if d in tail[-1]), ",")
 

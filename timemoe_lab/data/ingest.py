@@ -22,7 +22,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, cached_property, partial, reduce
 from importlib import resources
@@ -31,6 +31,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 # %% ../../nbs/data/18_ingest.ipynb #own-imports
 from ..config import DataConfig, ScoreConfig
@@ -51,9 +52,8 @@ from .layout import Sheet, read_sheet
 from .quality import about_levels, measure, problems, usual_levels
 from .readers import label_of, labelled, list_files, partners, read_labels
 from .recording import Label, Recording, common_kind, conform, parse_name, show_name, stem_of
-from .signature import SHORTEST_S, unfit
 from .series import SeriesFolder
-from .signature import estimate_pole_pairs
+from .signature import SHORTEST_S, estimate_pole_pairs, unfit
 from .store import BLOCK, LAYOUT, Entry, Odd, Skipped, Store, series_table
 from ..files import InputError, UsageError, cache_home, check_new, turn, write_json
 
@@ -64,15 +64,17 @@ def _crcs(
     "CRC-32 of each block of a series."
     whole = len(series) // BLOCK * BLOCK
     crcs = [zlib.crc32(series[i : i + BLOCK]) for i in range(0, whole, BLOCK)]
-    rest = np.concatenate([series[whole:], _padding(len(series))])
-    if len(rest):
-        crcs.append(zlib.crc32(rest))
+    if whole < len(series):
+        crcs.append(zlib.crc32(_padding(len(series)), zlib.crc32(series[whole:])))
     return crcs
+
+
+_NONE = np.full(BLOCK, np.nan, "<f4")
 
 
 def _padding(n_samples: int) -> np.ndarray:
     "The NaN that fill a series' last block."
-    return np.full(-n_samples % BLOCK, np.nan, "<f4")
+    return _NONE[: -n_samples % BLOCK]
 
 
 @contextmanager
@@ -82,6 +84,25 @@ def _create(path: Path) -> Iterator[io.BufferedWriter]:
         yield file
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def _flushing(path: Path) -> Iterator[None]:
+    "Lets the disk write while a file is still being filled."
+    ended = threading.Event()
+
+    def flush() -> None:
+        with suppress(OSError), open(path, "rb") as file:  # of its own: an error is still told to who fills it
+            while not ended.wait(0.05):
+                os.fsync(file.fileno())
+
+    helper = threading.Thread(target=flush, name="prepare")
+    helper.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        helper.join()
 
 
 def _digest(path: Path) -> str:
@@ -95,10 +116,10 @@ def _digest(path: Path) -> str:
 # %% ../../nbs/data/18_ingest.ipynb #part-def
 @dataclass(frozen=True)
 class Part:
-    "A recording on its way: its samples lie in NPY files, and this is the rest."
+    "A recording on its way: its samples lie in an NPY file, and this is the rest."
 
-    stem: str  # channel c is in <stem>-<rows[c]>.npy
-    rows: tuple[int, ...]  # which file holds each channel
+    stem: str  # of the file
+    rows: tuple[int, ...]  # which row of it holds each channel
     head: Recording  # without samples
     n_samples: int
     fingerprint: str
@@ -147,14 +168,10 @@ SPAN = 1_000_000  # samples of a recording that are in double precision at a tim
 
 
 def _lay_down(recording: Recording, folder: Path, stem: str, swap_phases: bool) -> Part:
-    "Writes the NPY files of a recording, one channel at a time."
+    "Writes the NPY file of a recording."
     if recording.n_samples < 2:
         raise InputError(f"{recording.name}: {recording.n_samples} samples, expected at least 2; leave it out")
-    crcs = []
-    for number, x in enumerate(recording.signal):
-        x = np.ascontiguousarray(x, "<f4")
-        _save(folder / f"{stem}-{number}.npy", x)
-        crcs.append(tuple(_crcs(x)))
+    _save(folder / f"{stem}.npy", recording.signal)
     quality = measure(recording.signal, fs=recording.fs, channels=recording.channels)
     wrong = problems(quality)
     reverse = is_reversed(recording)
@@ -171,7 +188,7 @@ def _lay_down(recording: Recording, folder: Path, stem: str, swap_phases: bool) 
         fingerprint=recording.fingerprint,
         finite=tuple(q.n_samples - q.n_missing for q in quality),
         flat=tuple(q.name for q in quality if q.is_flat),
-        crcs=tuple(crcs),
+        crcs=tuple(tuple(_crcs(np.ascontiguousarray(x, "<f4"))) for x in recording.signal),
         level=tuple(q.level for q in quality),
         moments=moments,
         signature=tuple(map(tuple, levels)),
@@ -181,11 +198,12 @@ def _lay_down(recording: Recording, folder: Path, stem: str, swap_phases: bool) 
     )
 
 
-def _save(path: Path, x: np.ndarray) -> None:
-    "Writes an NPY file under a name of this process's, then gives it its own."
+def _save(path: Path, signal: np.ndarray) -> None:
+    "Writes an NPY file, channel by channel, under a name of this process's, then gives it its own."
+    ordered = signal.dtype == "<f4" and signal.strides[1] == 4  # what isn't is copied
     half = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
     with open(half, "wb") as file:
-        np.save(file, x)
+        np.save(file, signal if ordered else np.ascontiguousarray(signal, "<f4"))
     half.replace(path)
 
 
@@ -392,12 +410,14 @@ def _from_store(key: str, folder: Path) -> list[Part] | None:
         record = said["parts"].encode()
         parts = _parts_of(record) or []
         for part, places in zip(parts, said["places"], strict=True):
-            for number, (file, block) in enumerate(places):
-                path = Path(said["store"]) / f"blocks-{file:03d}.bin"
-                x = np.fromfile(path, "<f4", part.n_samples, offset=block * BLOCK * 4)
-                if len(x) != part.n_samples or tuple(_crcs(x)) != part.crcs[number]:
+            signal = np.empty((len(places), part.n_samples), "<f4")
+            for x, crcs, (file, block) in zip(signal, part.crcs, places, strict=True):
+                with open(Path(said["store"]) / f"blocks-{file:03d}.bin", "rb") as blocks:
+                    blocks.seek(block * BLOCK * 4)
+                    blocks.readinto(x)
+                if tuple(_crcs(x)) != crcs:
                     return None
-                _save(folder / f"{part.stem}-{number}.npy", x)
+            _save(folder / f"{part.stem}.npy", signal)
     except (OSError, KeyError, TypeError, ValueError):
         return None
     if parts:
@@ -716,13 +736,14 @@ def _clear(folder: Path, keep: Iterable[str]) -> None:
 
 # %% ../../nbs/data/18_ingest.ipynb #merge-def
 def _merge(made: Path, parts: list[Part], series: np.ndarray, mend: Callable[[Part], None], workers: int) -> None:
-    "Writes the block files, several series at a time."
+    "Writes the block files, several recordings at a time."
+    firsts = series[series["channel"] == 0]  # a recording's channels follow each other in one file
     with ThreadPoolExecutor(workers, thread_name_prefix="prepare") as helpers:
-        for file in np.unique(series["file"]):
+        for file in np.unique(firsts["file"]):
             path = made / f"blocks-{file:03d}.bin"
-            rows = series[series["file"] == file]
-            with _create(path):
-                copy = lambda row: _copy(made.parent, parts[row["recording"]], row, path)
+            rows = firsts[firsts["file"] == file]
+            with _create(path), _flushing(path):
+                copy = lambda row: _copy(made.parent, parts[row["recording"]], int(row["block"]), path)
                 for row, done in zip(rows, helpers.map(copy, rows)):
                     if done:
                         continue
@@ -732,26 +753,29 @@ def _merge(made: Path, parts: list[Part], series: np.ndarray, mend: Callable[[Pa
                         raise OSError(f"{name}: the disk doesn't give back what was written to it")
 
 
-def _copy(folder: Path, part: Part, row: np.void, path: Path) -> bool:
-    "Writes a series to its place in a block file; False where it isn't what was laid down."
-    x = _load_series(folder, part, row["channel"])
-    if x is None:
+def _copy(folder: Path, part: Part, block: int, path: Path) -> bool:
+    "Writes a recording to its place in a block file; False where it isn't what was laid down."
+    signal = _load(folder, part)
+    if signal is None:
         return False
     with open(path, "r+b") as out:
-        out.seek(int(row["block"]) * BLOCK * 4)
-        out.write(x)
-        out.write(_padding(len(x)))
+        out.seek(block * BLOCK * 4)
+        for x in signal:
+            out.write(x)
+            out.write(_padding(len(x)))
     return True
 
 
-def _load_series(folder: Path, part: Part, channel: int) -> np.ndarray | None:
-    "One channel of a part, mapped; None when its file isn't what was written."
+def _load(folder: Path, part: Part) -> list[np.ndarray] | None:
+    "The channels of a part, mapped; None when its file isn't what was written."
     try:
-        x = np.load(folder / f"{part.stem}-{part.rows[channel]}.npy", mmap_mode="r")
+        signal = np.load(folder / f"{part.stem}.npy", mmap_mode="r")
     except (EOFError, OSError, ValueError):
         return None
-    whole = x.shape == (part.n_samples,) and x.dtype == "<f4" and _crcs(x) == list(part.crcs[channel])
-    return x if whole else None
+    if signal.shape != (len(part.rows), part.n_samples) or signal.dtype != "<f4":
+        return None
+    rows = [signal[row] for row in part.rows]
+    return rows if all(tuple(_crcs(x)) == crcs for x, crcs in zip(rows, part.crcs)) else None
 
 
 def _read_again(part: Part, sources: Iterable, folder: Path) -> None:
@@ -776,6 +800,7 @@ def _build(
     header: dict,
     mend: Callable[[Part], None],
     workers: int,
+    later: Callable[[], dict] = dict,  # what else the header says, when samples are in place
 ) -> None:
     "Makes the store in `folder` and moves it to `out`."
     parts = _with_notes(parts, header["mask"])
@@ -796,7 +821,7 @@ def _build(
     for name, table in (("index.npy", series), ("crc.npy", crc)):
         with _create(made / name) as file:
             np.save(file, table)
-    facts = {"kind": "timemoe_lab store", "layout": LAYOUT, **header}
+    facts = {"kind": "timemoe_lab store", "layout": LAYOUT, **header, **later()}
     facts |= {"skipped": [asdict(s) for s in skipped], "block": BLOCK, "fs": heads[0].fs}
     facts |= {"channels": heads[0].channels, "units": heads[0].units, "scale": asdict(scale)}
     facts |= {"roles": heads[0].roles} if heads[0].roles else {}
@@ -837,7 +862,7 @@ def write_store(
     "Writes recordings to a store and returns it open."
     out = check_new(out)
     header = {"raw": where, "mask": mask, "seed": seed, "swap_phases": swap_phases, "healthy_head": None}
-    with _staging(out, resume=False) as folder:
+    with threadpool_limits(1, "blas"), _staging(out, resume=False) as folder:
         sources = (MemorySource(r, i, swap_phases) for i, r in enumerate(recordings))
         staged = _stage_all(sources, folder, workers=1)
         parts, skipped = _meet(
@@ -879,7 +904,7 @@ def prepare_folder(
     _drop_stale(out)
     check_new(out)
     header = {"raw": str(raw), "mask": mask, "seed": seed, "swap_phases": swap_phases, "healthy_head": healthy_head}
-    with _staging(out, resume=True) as folder:
+    with threadpool_limits(1, "blas"), _staging(out, resume=True) as folder:
         sources, roles_from = _with_roles(sources, folder, before)
         header |= {"roles_from": roles_from} if roles_from else {}
         keys: set[str] = set()
@@ -887,9 +912,10 @@ def prepare_folder(
             how = {"where": str(raw), "mask": mask, "fits": fits, "must_fit": must_fit, "skip_bad": skip_bad}
             parts, skipped = _meet(_noted(staged, keys, before), **how, progress=progress)
         _clear(folder, keep=keys)
-        header |= _pole_pairs(folder, parts, pole_pairs, mask)
         mend = lambda part: _read_again(part, sources, folder)
-        _build(folder, out, parts, skipped, header, mend, workers)
+        with ThreadPoolExecutor(1, thread_name_prefix="prepare") as helper:  # while the disk writes
+            told = helper.submit(_pole_pairs, folder, parts, pole_pairs, mask)
+            _build(folder, out, parts, skipped, header, mend, workers, told.result)
         store = Store(out)
         if reuse and isinstance(sources[0], FileSource):
             _remember(store, parts, folder)
@@ -958,9 +984,9 @@ def _pole_pairs(folder: Path, parts: list[Part], given: int | None, mask: tuple[
 
 
 def _opened(folder: Path, part: Part) -> Iterator[Recording]:
-    "The beginning of a part as a recording; nothing where its files are torn."
-    rows = [_load_series(folder, part, channel) for channel in range(len(part.rows))]
-    if all(x is not None for x in rows):
+    "The beginning of a part as a recording; nothing where its file is torn."
+    rows = _load(folder, part)
+    if rows is not None:
         yield replace(part.head, signal=np.stack([x[:_LOOK] for x in rows]))
 
 

@@ -251,16 +251,21 @@ def ring(
 
 # %% ../../nbs/data/12_phases.ipynb #order-def
 _SPAN = 1 << 18  # samples, from the middle, that a look at the spectrum takes
+_QUICK = 1 << 13  # samples that tell the order where nothing is in doubt
+_TURNS = 8  # of the supply that these have to hold
+_SHARE = 0.3  # of the power in one line, and
+_TIMES = 10  # how far its two directions are apart
 
 
 def middle_of(
     signal: np.ndarray,  # (channel, time), NaN where missing
     *,
     kind: type = np.float64,  # of the result
-) -> np.ndarray:  # (channel, at most 2^18)
+    span: int = _SPAN,  # samples, at most
+) -> np.ndarray:  # (channel, at most span)
     "The samples in the middle without their mean, missing ones as 0."
-    start = max(0, (signal.shape[1] - _SPAN) // 2)
-    part = signal[:, start : start + _SPAN].astype(kind)
+    start = max(0, (signal.shape[1] - span) // 2)
+    part = signal[:, start : start + span].astype(kind)
     finite = np.isfinite(part)
     if finite.all():
         part -= part.mean(axis=1, keepdims=True, dtype=np.float64)
@@ -277,15 +282,16 @@ def is_reversed(
     phases = phase_channels(recording.channels, recording.roles, units=recording.units)
     if phases is None:
         return None
-    line = fft(park(middle_of(recording.signal[list(phases)], kind=np.float32), single=True), overwrite_x=True)
-    power = line.real**2 + line.imag**2
-    n = (len(power) - 1) // 2
-    if not n or not power.any():
-        return None
-    positive = power[1 : n + 1]
-    negative = power[-1 : -n - 1 : -1]
-    peak = int((positive + negative).argmax())
-    return bool(negative[peak] > positive[peak])
+    for span in (_QUICK, _SPAN):
+        line = park(middle_of(recording.signal[list(phases)], kind=np.float32, span=span), single=True)
+        line = fft(line, overwrite_x=True)
+        power = line.real**2 + line.imag**2
+        n = (len(power) - 1) // 2
+        both = np.stack([power[1 : n + 1], power[-1 : -n - 1 : -1]])
+        peak = int(both.sum(axis=0).argmax()) if n else 0
+        if peak >= _TURNS and both[:, peak].max() > max(_SHARE * power.sum(), _TIMES * both[:, peak].min()):
+            break  # no doubt
+    return bool(both[1, peak] > both[0, peak]) if power.any() and n else None
 
 # %% ../../nbs/data/12_phases.ipynb #in-order-def
 def in_phase_order(
@@ -453,14 +459,11 @@ def virtual_channels(
     mean = mean_of(currents)[:, None]
     currents = currents if whole else np.where(known, currents, mean)
     half = max(1, round(REACH_S * fs))
-    at = np.arange(-half, half + 1)
-    taps = 1j * np.where(at % 2, 2 / (np.pi * np.where(at, at, 1)), 0) * np.hamming(2 * half + 1)
-    taps[half] = 1
     vector = park(currents, single=True)
     found = np.empty(currents.shape, np.float32)
     np.abs(vector, out=found[0])
     vector -= park(mean)
-    np.abs(_filtered(np.conj(vector, out=vector), taps), out=found[1])
+    np.abs(_analytic(np.conj(vector, out=vector), half), out=found[1])
     found[1] /= 2
     currents.mean(axis=0, dtype=np.float64, out=found[2])
     found[1, :half] = np.nan
@@ -471,13 +474,22 @@ def virtual_channels(
     return found
 
 
-def _filtered(x: np.ndarray, taps: np.ndarray) -> np.ndarray:
-    "A complex series (time,) through a centred filter of odd length; beyond its ends it is 0."
-    size = 1 << max(13, (4 * len(taps)).bit_length())  # samples of a transform
-    step = size - len(taps) + 1
-    padded = np.zeros(-(-len(x) // step) * step + len(taps) - 1, x.dtype)
-    padded[len(taps) // 2 :][: len(x)] = x
-    pieces = np.lib.stride_tricks.sliding_window_view(padded, size)[::step]
+@lru_cache(maxsize=16)
+def _response(half: int) -> np.ndarray:
+    "What a series and i times its Hilbert transform are made with: the spectrum of a filter of 2 half + 1 taps."
+    at = np.arange(-half, half + 1)
+    taps = 1j * np.where(at % 2, 2 / (np.pi * np.where(at, at, 1)), 0) * np.hamming(2 * half + 1)
+    taps[half] = 1
+    return fft(taps, 1 << max(13, (4 * len(taps)).bit_length())).astype(np.complex64)
+
+
+def _analytic(x: np.ndarray, half: int) -> np.ndarray:
+    "A complex series (time,) through the filter of `_response`; beyond its ends it is 0."
+    response = _response(half)
+    step = len(response) - 2 * half
+    padded = np.zeros(-(-len(x) // step) * step + 2 * half, x.dtype)
+    padded[half:][: len(x)] = x
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, len(response))[::step]
     found = fft(pieces)
-    found *= fft(taps, size).astype(x.dtype)
-    return ifft(found, overwrite_x=True)[:, len(taps) - 1 :].ravel()[: len(x)]
+    found *= response
+    return ifft(found, overwrite_x=True)[:, 2 * half :].ravel()[: len(x)]

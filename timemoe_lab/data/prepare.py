@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import zip_longest
 
 import numpy as np
@@ -581,13 +581,19 @@ def band_levels(
     "Log rms and log band powers of each channel, in the sensor's units."
     x = middle_of(recording.signal, kind=np.float32)
     size = min(4096, x.shape[1])
-    frequency = rfftfreq(size)
     power = np.stack([_welch(row, size) for row in x])
-    edges = np.geomspace(1 / size, 0.5, BANDS + 1)
-    band = np.clip(np.searchsorted(edges, frequency, side="right") - 1, 0, BANDS - 1)
-    powers = np.stack([power[:, band == k].sum(axis=1) for k in range(BANDS)], axis=1)
+    powers = np.stack([power[:, a:b].sum(axis=1) for a, b in _bands(size)], axis=1)
     rms = np.sqrt([row @ row / len(row) for row in x])
     return np.log(np.column_stack([rms, powers]) + 1e-12).ravel()
+
+
+@lru_cache(maxsize=16)
+def _bands(size: int) -> list[tuple[int, int]]:
+    "First and last line but one of each band of a spectrum of `size` samples."
+    edges = np.geomspace(1 / size, 0.5, BANDS + 1)
+    band = np.clip(np.searchsorted(edges, rfftfreq(size), side="right") - 1, 0, BANDS - 1)
+    ends = np.searchsorted(band, np.arange(BANDS + 1)).tolist()
+    return list(zip(ends, ends[1:]))
 
 
 _PIECES = 16  # of a series that Welch's power is taken from, at most

@@ -126,6 +126,8 @@ def holds_of(
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     start, end = runs_of(equal)
     end = end + 1
+    if (end - start).max() < HELD:  # a shorter way to the same
+        return start[:0], end[:0]
     long = end - start >= max(HELD, _LONGER * _usual_length(end - start, len(x)))
     start, end = start[long], end[long]
     far = np.nan_to_num(falls(x, start, end)).max(axis=0, initial=0.0) > CREST * step

@@ -229,21 +229,23 @@ def _count_lines(path: Path) -> int:
     n_feeds = 0
     n_returns = 0
     size = 0
-    part = b""
+    last = 0
+    room = np.empty(LINE, np.uint8)
     with open_text(path) as file:
-        for part in iter(lambda: file.read(LINE), b""):
-            signs = np.frombuffer(part, np.uint8)
+        while n := file.readinto(room):
+            signs = room[:n]
             feeds = np.count_nonzero(signs == 10)  # several times as fast as `count` where there are many
             returns = 0 if feeds else np.count_nonzero(signs == 13)
-            if not feeds and not returns and len(part) == LINE:
+            if not feeds and not returns and n == LINE:
                 raise InputError(
                     f"{path}: a line of more than {LINE >> 20} MB; this is no table of numbers; {_ask(path)}"
                 )
             n_feeds += feeds
             n_returns += returns
-            size += len(part)
+            size += n
+            last = signs[-1]
             check_unpacked(path, size)
-    return (n_feeds or n_returns) + (not part.endswith((b"\n", b"\r")))
+    return (n_feeds or n_returns) + (last not in (10, 13))
 
 
 def _count_filled(path: Path, layout: Layout) -> int:
@@ -310,12 +312,12 @@ def _read_text(path: Path, told: Files, threads: bool) -> Columns:
         raise InputError(f"{path}: {fault or ' '.join(str(error).split())[:120]}; {_ask(path)}") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path}: not a whole gzip file ({error}); copy it again") from None
-    with np.errstate(invalid="ignore"):
-        over = np.abs(parsed.table) >= OVER_RANGE
-    n_over = int(np.count_nonzero(over))
-    if n_over:
-        parsed.table[over] = np.nan
-        notes.append(f"{n_over} values over range (9.9E37, infinite) taken as missing")
+    table = parsed.table
+    if not max(table.max(initial=0), -table.min(initial=0)) < OVER_RANGE:  # or one is missing
+        over = np.abs(table) >= OVER_RANGE
+        table[over] = np.nan
+        if over.any():
+            notes.append(f"{np.count_nonzero(over)} values over range (9.9E37, infinite) taken as missing")
     if layout.announced and parsed.table.shape[1] < layout.announced:
         notes.append(f"{parsed.table.shape[1]} rows of the {layout.announced} that its head announces")
     kept = [layout.columns[i] for i in _channels(layout)]

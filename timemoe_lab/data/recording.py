@@ -93,7 +93,9 @@ class Recording:
             digest.update(self.name.encode(errors="surrogateescape"))
         for name, x in sorted(zip(self.channels, self.signal), key=lambda pair: pair[0]):
             digest.update(name.encode())
-            digest.update(np.where(np.isnan(x), np.nan, x + 0).astype("<f4"))  # one NaN, and no -0
+            plain = np.ascontiguousarray(x + 0, "<f4")  # no -0
+            plain[np.isnan(plain)] = np.nan  # one NaN
+            digest.update(plain)
         return digest.hexdigest()
 
 # %% ../../nbs/data/10_recording.ipynb #name-def

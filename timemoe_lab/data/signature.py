@@ -13,6 +13,7 @@ __all__ = ['RATE_HZ', 'SHORTEST_S', 'SUPPLY_HZ', 'MOST_PAIRS', 'HARMONICS', 'SID
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations_with_replacement, product
 
 import numpy as np
@@ -123,6 +124,15 @@ def _weight(known: np.ndarray) -> np.ndarray:
     return weight / max(weight.sum(), 1e-300)
 
 
+@lru_cache(maxsize=64)
+def _taps(factor: int) -> np.ndarray:
+    "A low-pass at 0.8 of half the low rate, as scipy's firwin has it; amperes stay amperes to 1e-4."
+    half = _REACH * factor
+    cut = 0.8 / factor
+    taps = cut * np.sinc(cut * np.arange(-half, half + 1)) * np.kaiser(2 * half + 1, 8.0)
+    return taps / taps.sum()
+
+
 def _lowered(x: np.ndarray, factor: int, taps: np.ndarray) -> np.ndarray:
     "Every `factor`th sample of a low-passed series (time,), as scipy's resample_poly has it, in a third of the time."
     n_blocks = -(-len(taps) // factor)  # that a filter reaches over
@@ -141,8 +151,6 @@ def look(
     part: tuple[int, int] | None = None,  # samples, [start, end); None is all
 ) -> Sight | None:  # None: no three phase currents, or too little of them
     "The vectors of a recording."
-    from scipy.signal import firwin  # takes a second, which no command should wait for
-
     how = {"roles": recording.roles, "units": recording.units}
     phases = phase_channels(recording.channels, **how)
     if phases is None or any(recording.channels[i] in mask for i in phases):
@@ -156,7 +164,7 @@ def look(
     filled, known = _known(recording.signal[rows, start:end], factor)
     if known.sum() * factor < SHORTEST_S * recording.fs:
         return None
-    taps = firwin(2 * _REACH * factor + 1, 0.8 / factor, window=("kaiser", 8.0))  # amperes stay amperes to 1e-4
+    taps = _taps(factor)
     low = np.stack([_lowered(x, factor, taps) for x in filled]) if factor > 1 else filled
     weight = _weight(known)
     fs = recording.fs / factor

@@ -1,3 +1,5 @@
 "A trained run at work: whole fleets, motors as they run, other people's tools."
 
-__all__: list[str] = []
+from .detector import Detector
+
+__all__ = ["Detector"]

@@ -27,8 +27,10 @@ from .checkpoint import (
     take_up,
     turned,
 )
+from .points import KeptPoint, kept_points, put_in_force, restore_point
 
 __all__ = [
+    "KeptPoint",
     "Progress",
     "RunFolder",
     "RunLog",
@@ -38,12 +40,15 @@ __all__ = [
     "frame_of",
     "git_revision",
     "in_force",
+    "kept_points",
     "late_load",
     "load_at",
     "load_checkpoint",
     "put_aside",
+    "put_in_force",
     "refuse_unsaved",
     "remarks",
+    "restore_point",
     "save_checkpoint",
     "settle",
     "since_beat",

@@ -202,13 +202,16 @@ def settle(
 
 
 def _set_by_hand(run: RunFolder, best: Path) -> bool:
-    "Whether a person has moved the threshold of this checkpoint."
+    "Whether a person has moved the threshold of this checkpoint, or recalibrated it."
     top = run.path / TOP[1]
     here = best / TOP[1]
     if not all(path.is_file() for path in (run.path / TOP[0], top, here)):
         return False
     moved = OperatingPoint.read(top)
-    return moved.author is not None and moved.profile_sha256 == OperatingPoint.read(here).profile_sha256
+    of_best = OperatingPoint.read(here)
+    if moved.author is None or moved.profile_sha256 == of_best.profile_sha256:
+        return moved.author is not None
+    return moved.checkpoint == of_best.checkpoint and moved.profile_sha256 == digest_of(run.path / TOP[0])
 
 
 def _best(found: list[tuple[Path, dict]]) -> tuple[Path, str]:

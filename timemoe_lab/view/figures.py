@@ -7,7 +7,7 @@ __all__ = ['NORMAL', 'ANOMALY', 'F_BETA', 'THRESHOLD', 'STYLE', 'WIDTH', 'DPI', 
            'MAX_STEPS', 'sheet', 'drawable', 'class_name', 'png', 'class_in_full', 'stretches', 'extremes', 'envelope',
            'thin', 'mean_known', 'coarse', 'evenly', 'intervals', 'shade', 'Excerpt', 'figure_windows', 'Trace',
            'figure_timeline', 'figure_channels', 'figure_histogram', 'percent', 'figure_curves', 'figure_loss',
-           'figure_load', 'figure_load_over_time']
+           'figure_load', 'figure_load_over_time', 'figure_trends']
 
 # %% ../../nbs/view/70_figures.ipynb #imports
 import io
@@ -26,6 +26,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 # %% ../../nbs/view/70_figures.ipynb #own-imports
 from ..data.motor import FAULTS
 from ..data.recording import Recording
+from ..detect.history import Trend
 from ..detect.threshold import Sweep, confusion
 
 # %% ../../nbs/view/70_figures.ipynb #style-def
@@ -564,3 +565,23 @@ def _edges(centre: np.ndarray) -> np.ndarray:
         return centre[0] + np.array([-0.5, 0.5])
     middle = (centre[1:] + centre[:-1]) / 2
     return np.concatenate([[2 * centre[0] - middle[0]], middle, [2 * centre[-1] - middle[-1]]])
+
+# %% ../../nbs/view/70_figures.ipynb #trends-def
+def figure_trends(
+    trends: Sequence[Trend],  # of one motor, at least one
+) -> Figure:
+    "Quantities of a motor over time."
+    figure, axes = sheet(len(trends), height=0.5 + 1.25 * len(trends), sharex=True)
+    for ax, t in zip(axes[:, 0], trends):
+        day = np.array([d[:19] for d in t.date], "datetime64[s]")
+        with rc_context(STYLE):
+            finite = np.isfinite(t.low)
+            ax.axhspan(t.low if finite else min(0.0, t.value.min()), t.high, color=NORMAL, alpha=0.12, lw=0, gid="band")
+            ax.plot(day, t.value, "-", color="grey", lw=0.6)
+            ax.plot(day[~t.outside], t.value[~t.outside], "o", ms=2.5, color=NORMAL)
+            ax.plot(day[t.outside], t.value[t.outside], "D", ms=3, color=ANOMALY, gid="outside")
+            if t.change and t.change.told:
+                ax.axvline(day[t.change.at], color=THRESHOLD, lw=0.8, ls="--", gid="change")
+            ax.set(title=f"{t.quantity}{' drifts' if t.drifts else ''}")
+    axes[-1, 0].tick_params(axis="x", rotation=20)
+    return figure

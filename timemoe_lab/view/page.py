@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['ENGINE', 'PIECES', 'paragraph', 'together', 'table', 'number', 'picture', 'fold', 'box', 'alarm', 'without_script',
-           'bullets', 'definitions', 'trace', 'Section', 'page', 'link', 'place']
+           'bullets', 'definitions', 'trace', 'Section', 'page', 'link', 'place', 'write_history']
 
 # %% ../../nbs/view/71_page.ipynb #imports
 import base64
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, PackageLoader
@@ -18,7 +19,9 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 # %% ../../nbs/view/71_page.ipynb #own-imports
-from .figures import png
+from ..detect.history import History
+from ..files import UsageError, atomic_path
+from .figures import figure_trends, png
 
 # %% ../../nbs/view/71_page.ipynb #engine-def
 ENGINE = Environment(
@@ -178,3 +181,31 @@ def place(
 ) -> Markup:
     "HTML that a link can lead to."
     return PIECES.place(name, html)
+
+# %% ../../nbs/view/71_page.ipynb #history-def
+def write_history(
+    path: Path,  # .png or .html
+    history: History,
+) -> Path:
+    "Writes a picture of one motor's history, or a page of all."
+    drawn = {motor: figure_trends(found) for motor, found in history.trends.items() if found}
+    if not drawn:
+        raise UsageError(f"--out {path}: nothing to draw; {history.says[0]}")
+    if path.suffix == ".png" and len(drawn) > 1:
+        raise UsageError(f"--out {path}: {len(drawn)} motors; name one with --motor, or write a page: --out FILE.html")
+    with atomic_path(path) as made:
+        if path.suffix == ".png":
+            made.write_bytes(png(next(iter(drawn.values()))))
+        else:
+            made.write_text(_history_page(history, drawn), encoding="utf-8", errors="backslashreplace")
+    return path
+
+
+def _history_page(history: History, drawn: Mapping[str, Figure]) -> str:
+    "A page of a history."
+    sections = [Section("top", "", bullets(history.says))]
+    for i, (motor, figure) in enumerate(drawn.items()):
+        alt = f"{len(history.trends[motor])} quantities of {motor} over time"
+        caption = "Healthy bands shaded; diamonds are outside; dashed: the day of a change."
+        sections.append(Section(f"motor-{i}", motor, picture(figure, alt=alt, caption=caption)))
+    return page("Motors", sections)

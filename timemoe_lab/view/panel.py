@@ -13,17 +13,20 @@ import json
 import re
 import sys
 from importlib.resources import files
+from pathlib import Path
 
 import anywidget
 import numpy as np
 from ipywidgets import jslink
+from markupsafe import Markup
 from traitlets import Dict, Float, Int, List, Unicode
 
 # %% ../../nbs/view/72_panel.ipynb #own-imports
 from ..data.recording import Recording
 from ..data.store import Store
-from ..files import InputError, json_ready
+from ..files import InputError, atomic_path, json_ready
 from .figures import class_name
+from .page import Section, page, paragraph, together, without_script
 
 # %% ../../nbs/view/72_panel.ipynb #bundle-def
 STATIC = files("timemoe_lab") / "static"
@@ -154,6 +157,27 @@ class Panel(anywidget.AnyWidget):
     def html(self) -> str:
         "The panel as a piece of a page that needs no kernel and no network."
         return fragment(self)
+
+    def piece(
+        self,
+        note: str,  # a sentence above it
+    ) -> Markup:
+        "The panel with a sentence, and a word for a browser without JavaScript."
+        return together(
+            paragraph(note), without_script(paragraph("It needs JavaScript.", "absent")), Markup(self.html())
+        )
+
+    def save(
+        self,
+        path: Path | str,  # .html; a file that is there is replaced
+        *,
+        title: str,  # of the page
+        note: str,  # a sentence above the panel
+    ) -> Path:
+        "Writes a page with the panel alone, for a person without Python."
+        with atomic_path(Path(path)) as temporary:
+            temporary.write_text(page(title, [Section("panel", "", self.piece(note))]), encoding="utf-8")
+        return Path(path)
 
 # %% ../../nbs/view/72_panel.ipynb #fragment-def
 def fragment(

@@ -72,9 +72,8 @@ from timemoe_lab.view.page import (
     table,
     together,
     trace,
-    without_script,
 )
-from .threshold import ThresholdPanel, evaluate_command, resume_command
+from .threshold import DRAG, SEEN_TEST, ThresholdPanel, evaluate_command, resume_command
 
 # %% ../../nbs/view/77_report.ipynb #case-def
 @dataclass(frozen=True)
@@ -267,7 +266,7 @@ def headline(
     told = fold("How this was measured, and who chose the threshold", basis)
     return together(_failures(m), box(*_verdict(m)), _alarms(m), _found(m), told)
 
-# %% ../../nbs/view/77_report.ipynb #verdict-def
+
 def _verdict(m: Material) -> list[Markup]:
     "The answer in a sentence, and what it stands on."
     n = m.point.n_healthy
@@ -924,10 +923,9 @@ def explore(
     nothing = np.zeros((0, 0), np.float32)
     found = [Scored(c.name, "test", c.class_id, c.score, c.label, nothing) for c in m.cases]
     panel = ThresholdPanel(m.run, split="test", found=found)
-    drawn = panel.html()
+    drawn = panel.piece(DRAG + SEEN_TEST)
     panel.close()
-    note = "Drag the line, or press an arrow key on it. A threshold that is chosen here has seen the test recordings."
-    return together(paragraph(note), without_script(paragraph("It needs JavaScript.", "absent")), Markup(drawn))
+    return drawn
 
 # %% ../../nbs/view/77_report.ipynb #beat-figures-def
 def draw_beat(
