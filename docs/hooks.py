@@ -245,17 +245,27 @@ def reference_page() -> str:
     return "\n".join(lines)
 
 
+def listed(
+    nav: list,  # a table of contents, or a part of one
+) -> list[str]:
+    "The pages that it leads to."
+    values = [page for item in nav for page in ([item] if isinstance(item, str) else item.values())]
+    return [name for page in values for name in ([page] if isinstance(page, str) else listed(page))]
+
+
 def navigation(
     nav: list,  # of mkdocs.yml
 ) -> list:
-    "The site's table of contents, with notebooks and the reference of Python."
+    "The site's table of contents, with notebooks, the reference of Python, and what docs/ holds beyond mkdocs.yml."
     python = [{name: f"reference/python/{name}.md"} for name in (*reference.GROUND, *reference.WINGS)]
     rooms = []
     for wing, files in wings():
         pages = [{f"{f.name[:2]} {title_of(f)[0]}": site_address(f.relative_to(ROOT).as_posix())} for f in files]
         rooms.append({wing_title(wing, files): pages})
     rooms.append({"The sample and public data": "data.md"})
-    more = {"Reference": [{"Python": python}], "Notebooks": rooms}
+    known = {*listed(nav), "data.md"}
+    others = [address for address in sources() if re.fullmatch(r"[\w-]+\.md", address) and address not in known]
+    more = {"Reference": [{"Python": python}, *others], "Notebooks": rooms}
     return [{name: pages + more[name] if name in more else pages} for item in nav for name, pages in item.items()]
 
 

@@ -126,17 +126,12 @@ def test_a_link_that_leads_nowhere_is_found():
     assert broken_links(text, "tutorial.md") == ["no.md", "index.md#nowhere"]
 
 
-def nav_pages(nav):
-    for item in nav:
-        for page in [item] if isinstance(item, str) else item.values():
-            yield from [page] if isinstance(page, str) else nav_pages(page)
-
-
 def test_the_table_of_contents_has_every_page_once():
     nav = yaml.safe_load((ROOT / "docs/mkdocs.yml").read_text(encoding="utf-8"))["nav"]
-    listed = list(nav_pages(hooks.navigation(nav)))
+    listed = hooks.listed(hooks.navigation(nav))
     there = [address for address in (*hooks.sources(), *hooks.written()) if address.endswith(".md")]
     assert sorted(listed) == sorted(there)
+    assert hooks.listed(["a.md", {"B": ["b.md", {"C": "c.md"}]}]) == ["a.md", "b.md", "c.md"]
 
 
 def test_commands_on_the_pages_are_commands():
