@@ -66,6 +66,7 @@ def relinked(
     page: str,  # its address in the site
 ) -> str:
     "The text with links that lead to pages; code stays as it is."
+
     def follow(found):
         return found[1] + moved(found[2], page) + found[3]
 
@@ -77,6 +78,7 @@ def answered(
     markdown: str,
 ) -> str:
     "The text with what a command prints where a comment asks for it; for commands that take no time."
+
     def answer(found):
         return found[1] + reference.fence(reference.printed(found[2].split()), "text")
 
@@ -100,7 +102,9 @@ def notebook_page(
             text, drawn = _cell(cell, file.stem)
             shown += text
             pictures |= drawn
-        lines += ['<details markdown="1"><summary>imports</summary>', "", *shown, "</details>", ""] if imports else shown
+        lines += (
+            ['<details markdown="1"><summary>imports</summary>', "", *shown, "</details>", ""] if imports else shown
+        )
     return "\n".join(lines), pictures
 
 
@@ -198,7 +202,11 @@ def wing_title(
 
 def notebooks_page() -> str:
     "All notebooks with their promises, in the order of their numbers."
-    lines = ["# Notebooks", "", "Each builds on lower numbers only: definition, example, test, picture, then a failure and the limits."]
+    lines = [
+        "# Notebooks",
+        "",
+        "Each builds on lower numbers only: definition, example, test, picture, then a failure and the limits.",
+    ]
     lines += ["What a notebook exports stands on a darker bar; the outputs are those that were saved with it.", ""]
     for wing, rooms in wings():
         lines += [f"## {wing_title(wing, rooms)}", "", "| room | what it promises |", "| --- | --- |"]
@@ -222,25 +230,42 @@ def written() -> dict[str, str]:  # Markdown by address
 def reference_page() -> str:
     "What the reference holds."
     lines = ["# Reference", "", "Written from the code when the site is built.", ""]
-    lines += ["- [Commands](commands.md), with their help", "- [Settings](settings.md): unit, bounds and default of every field"]
+    lines += [
+        "- [Commands](commands.md), with their help",
+        "- [Settings](settings.md): unit, bounds and default of every field",
+    ]
     lines += ["- [Files](files.md) of a run, and the records in them", "", "## Python", ""]
-    lines += ["Public is what a wing hands on, and what files, config and records declare. Each name links to the cell that explains it.", ""]
+    lines += [
+        "Public is what a wing hands on, and what files, config and records declare. Each name links to the cell that",
+        "explains it.",
+        "",
+    ]
     for name in (*reference.GROUND, *reference.WINGS):
         lines += [f"- [`timemoe_lab.{name}`](python/{name}.md)"]
     return "\n".join(lines)
 
 
+def listed(
+    nav: list,  # a table of contents, or a part of one
+) -> list[str]:
+    "The pages that it leads to."
+    values = [page for item in nav for page in ([item] if isinstance(item, str) else item.values())]
+    return [name for page in values for name in ([page] if isinstance(page, str) else listed(page))]
+
+
 def navigation(
     nav: list,  # of mkdocs.yml
 ) -> list:
-    "The site's table of contents, with notebooks and the reference of Python."
+    "The site's table of contents, with notebooks, the reference of Python, and what docs/ holds beyond mkdocs.yml."
     python = [{name: f"reference/python/{name}.md"} for name in (*reference.GROUND, *reference.WINGS)]
     rooms = []
     for wing, files in wings():
         pages = [{f"{f.name[:2]} {title_of(f)[0]}": site_address(f.relative_to(ROOT).as_posix())} for f in files]
         rooms.append({wing_title(wing, files): pages})
     rooms.append({"The sample and public data": "data.md"})
-    more = {"Reference": [{"Python": python}], "Notebooks": rooms}
+    known = {*listed(nav), "data.md"}
+    others = [address for address in sources() if re.fullmatch(r"[\w-]+\.md", address) and address not in known]
+    more = {"Reference": [{"Python": python}, *others], "Notebooks": rooms}
     return [{name: pages + more[name] if name in more else pages} for item in nav for name, pages in item.items()]
 
 
@@ -269,6 +294,10 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, page, config, files):
     "mkdocs: before Markdown becomes HTML."
+    boost = (
+        0.2 if page.file.src_uri.startswith("reference/python/") else 1 if page.file.src_uri.startswith("nbs/") else 4
+    )
+    page.meta.setdefault("search", {"boost": boost})  # who searches for a word wants it explained first
     return relinked(answered(markdown), page.file.src_uri)
 
 
@@ -278,7 +307,8 @@ def on_page_content(content, page, config, files):
 
     def drawn(found):
         block = found[1] == "div"
-        return convert(html.unescape(found[2]), display="block" if block else "inline")
+        drawing = convert(html.unescape(found[2]), display="block" if block else "inline")
+        return drawing.replace("<math", '<math tabindex="0"', 1) if block else drawing
 
     return re.sub(r'<(div|span) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', drawn, content, flags=re.DOTALL)
 
@@ -287,5 +317,7 @@ def on_post_page(output, page, config):
     "mkdocs: before a page is written; nothing on it may come from elsewhere."
     found = OUTSIDE.search(output)
     if found:
-        raise ValueError(f"{page.file.src_uri}: {found[0]}: expected a file of the site, which is read without a network")
-    return output
+        raise ValueError(
+            f"{page.file.src_uri}: {found[0]}: expected a file of the site, which is read without a network"
+        )
+    return output.replace('role="dialog"', 'role="dialog" aria-label="Search"')

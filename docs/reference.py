@@ -40,7 +40,11 @@ def printed(
 
 def commands_page() -> str:
     "Every command with its help, by task."
-    lines = ["# Commands", "", "Every command says the same under `--help`. An error is one line; a command ends with 0"]
+    lines = [
+        "# Commands",
+        "",
+        "Every command says the same under `--help`. An error is one line; a command ends with 0",
+    ]
     lines += ["where it did what it was asked, 1 where the data don't allow it, 2 where it was called wrongly.", ""]
     for task, examples in TASKS.items():
         lines += [f"## {task}", ""]
@@ -128,7 +132,11 @@ def config_page() -> str:
     "Every setting with its default, its bounds and what it is."
     source = (PACKAGE / "config.py").read_text(encoding="utf-8")
     told = written_fields(source)
-    lines = ["# Settings", "", "A run keeps its settings in `config.json`, and `train --config FILE` takes such a file."]
+    lines = [
+        "# Settings",
+        "",
+        "A run keeps its settings in `config.json`, and `train --config FILE` takes such a file.",
+    ]
     lines += ["From Python a variant is made with `replace`, and every setting is checked when it is made:", ""]
     lines += [fence("replace(tiny(), train=replace(tiny().train, steps=400))", "python"), ""]
     for item in fields(config.Config):
@@ -136,11 +144,11 @@ def config_page() -> str:
         if part is None:
             continue
         lines += [f"## {item.name} {{#{item.name}}}", "", f"`{part.__name__}`: {part.__doc__}", ""]
-        lines += ["| setting | type | default | what it is | expected |", "| --- | --- | --- | --- | --- |"]
+        lines += ["| setting | default | what it is | expected | type |", "| --- | --- | --- | --- | --- |"]
         for knob in fields(part):
             type_, what = told[part.__name__, knob.name]
             bounds = bounds_of(part, knob.name)
-            row = [f"`{knob.name}`", f"`{type_}`", default_of(knob), cell(what), cell(bounds)]
+            row = [f"`{knob.name}`", default_of(knob), cell(what), cell(bounds), f"`{type_}`"]
             lines += ["| " + " | ".join(row) + " |"]
         lines += [""]
     return "\n".join([*lines, *_knob_lines(), *_preset_lines()])
@@ -149,7 +157,10 @@ def config_page() -> str:
 def _knob_lines() -> list[str]:
     "What a search or an operator may change, and how far."
     lines = ["## What may be changed, and how far {#knobs}", ""]
-    lines += ["`tune` searches these; rules of the heartbeat and an operator change the live ones while a run trains.", ""]
+    lines += [
+        "`tune` searches these; rules of the heartbeat and an operator change the live ones while a run trains.",
+        "",
+    ]
     lines += ["| knob | setting | from | to | live | what it is |", "| --- | --- | --- | --- | --- | --- |"]
     for name, knob in config.SPACE.items():
         live = "yes" if knob.live else ""
@@ -178,8 +189,21 @@ def files_page() -> str:
     "The files of a run as the README has them, and the records that are written into them."
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     table = re.search(r"\| in the run folder \|.*?\n\n", readme, re.DOTALL)[0].strip()
-    lines = ["# Files", "", "## A run {#run}", "", table, "", "Every JSON file carries `schema`; files that decide something carry a seal,"]
-    lines += ["which `timemoe-lab verify` checks and `timemoe-lab sign` renews.", "", "## What stands in them {#records}", ""]
+    lines = [
+        "# Files",
+        "",
+        "## A run {#run}",
+        "",
+        table,
+        "",
+        "Every JSON file carries `schema`; files that decide something carry a seal,",
+    ]
+    lines += [
+        "which `timemoe-lab verify` checks and `timemoe-lab sign` renews.",
+        "",
+        "## What stands in them {#records}",
+        "",
+    ]
     lines += ["Each record is a type of `timemoe_lab.records`; a file holds its fields under their names.", ""]
     for item in declared(PACKAGE / "records.py"):
         if item.kind == "class":

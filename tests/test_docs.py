@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import fields
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,9 +29,10 @@ HEADING = re.compile(r"^#+ (.*?)(?: *\{ *#(\S+) *\})?$", re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def pages():
-    return reference.pages()
+    return hooks.written()
 
 
+@cache
 def text_of(address):
     "The Markdown of a page of the site; None: there is none."
     if address in hooks.written():
@@ -41,8 +43,10 @@ def text_of(address):
     return hooks.notebook_page(ROOT / name)[0] if name.endswith(".ipynb") else (ROOT / name).read_text(encoding="utf-8")
 
 
-def anchors(text):
+@cache
+def anchors(address):
     "What a link may point at on a page."
+    text = text_of(address)
     named = re.findall(r'id="([^"]+)"|\{#([\w-]+)\}', text)
     said = [re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title, _ in HEADING.findall(text)]
     return {name for pair in named for name in pair} | set(said)
@@ -57,7 +61,7 @@ def broken_links(text, address):
             continue
         other = str((Path("/") / address).parent.joinpath(target).resolve())[1:] if target else address
         there = text_of(other)
-        if there is None or (anchor and anchor not in anchors(there)):
+        if there is None or (anchor and anchor not in anchors(other)):
             found.append(link[1])
     return found
 
@@ -66,10 +70,8 @@ def broken_links(text, address):
 def test_every_public_name_has_its_declaration_and_a_cell_that_explains_it(pages, wing):
     names = importlib.import_module(f"timemoe_lab.{wing}").__all__
     page = pages[f"reference/python/{wing}.md"]
-    assert re.findall(r"^## (\w+) ", page, re.MULTILINE) == list(
-        dict.fromkeys(re.findall(r"^## (\w+) ", page, re.MULTILINE))
-    )
-    assert set(names) == set(re.findall(r"^## (\w+) ", page, re.MULTILINE))
+    shown = re.findall(r"^## (\w+) ", page, re.MULTILINE)
+    assert sorted(shown) == sorted(names)
     for name in names:
         part = page.partition(f"## {name} {{#{name}}}")[2].partition("\n## ")[0]
         assert re.search(rf"^(?:@\w.*\n)*(?:def {name}\(|class {name}\b|{name}\b.* ?=)", part, re.MULTILINE), name
@@ -99,7 +101,10 @@ def test_every_setting_has_its_default_and_the_bounds_that_it_holds(pages):
         table = page.partition(f"{{#{part}}}")[2].partition("\n## ")[0]
         for item in fields(getattr(config.Config(), part)):
             row = re.search(rf"^\| `{item.name}` \| .* \|$", table, re.MULTILINE)
-            assert row and (item.name == "policy" or f"`{item.default!r}`" in row[0]), item.name
+            assert row and not row[0].startswith(f"| `{item.name}` | `{item.default!r}` |  |"), (
+                f"{item.name}: what is it?"
+            )
+            assert item.name == "policy" or f"`{item.default!r}`" in row[0], item.name
     assert "| at least 2 tokens |" in page and "whose ratios keep what it erases, else" in page
     assert all(f"| `{name}` | `{knob.path}` |" in page for name, knob in config.SPACE.items())
 
@@ -121,33 +126,48 @@ def test_a_link_that_leads_nowhere_is_found():
     assert broken_links(text, "tutorial.md") == ["no.md", "index.md#nowhere"]
 
 
-def nav_pages(nav):
-    for item in nav:
-        for page in [item] if isinstance(item, str) else item.values():
-            yield from [page] if isinstance(page, str) else nav_pages(page)
-
-
 def test_the_table_of_contents_has_every_page_once():
     nav = yaml.safe_load((ROOT / "docs/mkdocs.yml").read_text(encoding="utf-8"))["nav"]
-    listed = list(nav_pages(hooks.navigation(nav)))
+    listed = hooks.listed(hooks.navigation(nav))
     there = [address for address in (*hooks.sources(), *hooks.written()) if address.endswith(".md")]
     assert sorted(listed) == sorted(there)
+    assert hooks.listed(["a.md", {"B": ["b.md", {"C": "c.md"}]}]) == ["a.md", "b.md", "c.md"]
 
 
 def test_commands_on_the_pages_are_commands():
     parser = make_parser()
-    lines = [
-        line.partition(" train ")[2] and line[line.index("timemoe-lab") :] or line
-        for path in WRITTEN
-        for block in re.findall(r"```bash\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
-        for line in block.splitlines()
-    ]
-    commands = [shlex.split(line)[1:] for line in lines if line.startswith("timemoe-lab ")]
-    assert len(commands) > 20
+    text = "".join(path.read_text(encoding="utf-8") for path in WRITTEN)
+    lines = "".join(re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE)).splitlines()
+    lines += re.findall(
+        r"`(timemoe-lab [a-z][^`]*)`", (ROOT / "docs/pages/specification.md").read_text(encoding="utf-8")
+    )
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("timemoe-lab ") and "--help" not in line]
+    assert len(commands) > 30
     for words in commands:
         with contextlib.redirect_stderr(io.StringIO()) as told, contextlib.suppress(SystemExit):
-            parser.parse_args(words) if "--help" not in words else None
+            parser.parse_args(words)
         assert not told.getvalue(), (words, told.getvalue())
+
+
+def test_what_a_command_prints_is_put_where_a_page_asks_for_it():
+    text = "```bash\ntimemoe-lab plan --preset base --gpu-gb 24\n```\n\n<!-- what it prints -->\n"
+    shown = hooks.answered(text)
+    assert "<!--" not in shown and "preset: base" in shown and shown.startswith("```bash\ntimemoe-lab plan")
+    assert hooks.answered("<!-- what it prints -->") == "<!-- what it prints -->"
+    assert "what it prints -->" in (ROOT / "docs/pages/howto/rtx3090.md").read_text(encoding="utf-8")
+
+
+def test_the_tutorial_takes_the_commands_of_the_readme_in_their_order():
+    said, shown = (
+        [
+            line
+            for block in re.findall(r"```bash\n(.*?)```", (ROOT / name).read_text("utf-8"), re.DOTALL)
+            for line in block.splitlines()
+        ]
+        for name in ("README.md", "docs/pages/tutorial.md")
+    )
+    both = [line for line in shown if line in said and "inspect" not in line]
+    assert both == [line for line in said if line in both] and len(both) >= 10
 
 
 def test_tests_that_the_specification_names_exist():

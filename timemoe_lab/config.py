@@ -67,7 +67,7 @@ class ModelConfig:
     d_model: int = 384  # features of a token
     d_ff: int = 1536  # hidden features of the shared expert
     d_expert: int = 768  # hidden features of a routed expert; published models: d_ff / top_k
-    n_layers: int = 12
+    n_layers: int = 12  # blocks
     n_heads: int = 12  # query heads
     n_kv_heads: int = 12  # key and value heads; fewer than n_heads is grouped-query attention
     n_experts: int = 8  # routed experts in a layer; 0 is a dense model
@@ -116,7 +116,7 @@ _CHOICES = {
 class TrainConfig:
     "The recipe of training; a step is one update of the weights."
 
-    steps: int = 10_000
+    steps: int = 10_000  # updates of the weights
     batch: int = 8  # windows in one pass
     accumulation: int = 16  # passes in one step
     lr: float = 1e-4  # peak learning rate
@@ -145,7 +145,7 @@ class TrainConfig:
     keep_beats: int | None = None  # newest checkpoints of beats and epochs that stay; None: all (SPEC 16)
     recompute: bool = True  # compute each block again in the backward pass: a third more time, far less memory
     threads: int | None = None  # CPU threads of training and scoring; None: PyTorch's choice
-    seed: int = 0
+    seed: int = 0  # of everything that is drawn
 
     def __post_init__(self):
         for name in ("threads", "keep", "keep_beats"):
