@@ -48,6 +48,16 @@ def pieces():
                 yield dict(zip(r.channels, r.signal[:, at : at + PIECE].tolist()))
 
 
+def drain(events, quiet_s=15, most_s=300):
+    "Waits until nothing more is told."
+    until = time.monotonic() + most_s
+    size, since = 0, time.monotonic()
+    while time.monotonic() < until and time.monotonic() - since < quiet_s:
+        if events.stat().st_size != size:
+            size, since = events.stat().st_size, time.monotonic()
+        time.sleep(0.5)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=11)
@@ -85,9 +95,10 @@ def main():
             print(f"{time.monotonic() - began:.0f} s: {rss[-1]:.0f} MB", flush=True)
         if time.monotonic() - began > 60 * options.minutes:
             break
-    time.sleep(20)
+    drain(folder / "events.jsonl")
     monitor.terminate()
     status = monitor.wait(60)
+    counts = json.loads((folder / "state" / "state.json").read_text())["counts"]
     client.disconnect()
     process.terminate()
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
@@ -95,7 +106,7 @@ def main():
     gaps = sum(b - a != 10_000 for a, b in zip(starts, starts[1:]))
     minute = max(1, len(rss) // int(max(1, options.minutes)))
     told = {"exit": status, "sent_s": (i + 1) * PIECE / 1e4, "blocks": len(starts), "gaps": gaps}
-    told |= {"alarms": sum(e["event"] == "open" for e in events)}
+    told |= {"dropped": counts.get("dropped", 0), "alarms": sum(e["event"] == "open" for e in events)}
     told |= {
         "rss_mb_first_minute": max(rss[1:minute]),
         "rss_mb_last_minute": max(rss[-minute:]),

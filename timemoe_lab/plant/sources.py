@@ -345,10 +345,10 @@ class TextBlocks:
         columns = block.columns
         said = list(block.said)
         self.counts["bad_rows"] += block.n_bad
-        if at_seam:
-            self.fresh = True
-            said.append(f"{self.name}: time leaps or goes back behind row {self.row}; a new segment")
         n = columns.table.shape[1]
+        for row in ([self.row] if at_seam else []) + ([self.row + n] if leapt else []):
+            said.append(f"{self.name}: time leaps or goes back behind row {row}; a new segment")
+        self.fresh |= at_seam
         if n < self.cut.shortest:
             self.counts["short"] += 1
             why = f"{n} samples up to row {self.row + n}, expected at least {self.cut.shortest}; not scored"
@@ -360,10 +360,10 @@ class TextBlocks:
             return self._lost(text, n, *said, self.reader.about(error), fatal=self.row == 0)
         piece = Piece(self.name, self.row, n, self.fresh, found, tuple(said), last=leapt > 0)
         self.lines.drop(text)
-        self.reader.keep(block.text)
+        self.reader.keep(b"" if leapt else block.text)
         self.counts["segments"] += self.fresh
         self.row += n
-        self.fresh = False
+        self.fresh = leapt > 0
         return piece
 
 # %% ../../nbs/plant/84_sources.ipynb #chunk-def
