@@ -3753,6 +3753,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'timemoe_lab/view/threshold.py'),
                                             'timemoe_lab.view.threshold._test_facts': ( 'view/threshold.html#_test_facts',
                                                                                         'timemoe_lab/view/threshold.py'),
+                                            'timemoe_lab.view.threshold.answer_to': ( 'view/threshold.html#answer_to',
+                                                                                      'timemoe_lab/view/threshold.py'),
                                             'timemoe_lab.view.threshold.evaluate_command': ( 'view/threshold.html#evaluate_command',
                                                                                              'timemoe_lab/view/threshold.py'),
                                             'timemoe_lab.view.threshold.export_point': ( 'view/threshold.html#export_point',

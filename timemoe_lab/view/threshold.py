@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BY_HAND', 'MOST_SAVED', 'DRAG', 'SEEN_TEST', 'read_scores', 'evaluate_command', 'resume_command', 'read_test',
-           'in_arrays', 'run_facts', 'point_by_hand', 'plain', 'label_of', 'percent_of', 'ThresholdPanel',
+           'in_arrays', 'run_facts', 'point_by_hand', 'plain', 'label_of', 'percent_of', 'ThresholdPanel', 'answer_to',
            'export_point', 'save_panel']
 
 # %% ../../nbs/view/73_threshold.ipynb #imports
@@ -284,18 +284,7 @@ class ThresholdPanel(Panel):
         message: dict,  # "kind": "in force"; "export", with threshold and beta; "undo"
     ) -> dict:  # "path", "threshold", "author" of what is in force then
         "Says which operating point is in force, writes another one, or takes the last change back."
-        kind = message.get("kind")
-        if kind not in ("in force", "export", "undo") or not self.facts["can_export"]:
-            raise InputError(self.facts.get("why_not", "this panel has no place to export to: give it a run, or out="))
-        if kind == "export":
-            point = export_point(self, float(message["threshold"]), float(message["beta"]))
-        elif kind == "undo":
-            require(self.run is not None, "only a run keeps what was in force before")
-            point = restore_point(self.run, kept_points(self.run)[-1].number, author="panel")
-        else:
-            point = _point_in(Path(self.facts["path"]), self.run)
-        author = (point and point.author) or ("calibration" if point else "nothing yet")
-        return {"path": self.facts["path"], "threshold": point and point.threshold, "author": author}
+        return answer_to(self, message)
 
     def saved(self) -> tuple[dict, dict[str, dict]]:
         "Facts and arrays of a saved page, thinned to about 200,000 samples."
@@ -308,6 +297,25 @@ class ThresholdPanel(Panel):
         return facts, {name: pack(a) for name, a in arrays.items()}
 
 # %% ../../nbs/view/73_threshold.ipynb #export-def
+def answer_to(
+    panel: ThresholdPanel,
+    message: dict,  # see `ThresholdPanel.answer`
+) -> dict:  # the same
+    "What a panel's buttons ask for."
+    kind = message.get("kind")
+    if kind not in ("in force", "export", "undo") or not panel.facts["can_export"]:
+        raise InputError(panel.facts.get("why_not", "this panel has no place to export to: give it a run, or out="))
+    if kind == "export":
+        point = export_point(panel, float(message["threshold"]), float(message["beta"]))
+    elif kind == "undo":
+        require(panel.run is not None, "only a run keeps what was in force before")
+        point = restore_point(panel.run, kept_points(panel.run)[-1].number, author="panel")
+    else:
+        point = _point_in(Path(panel.facts["path"]), panel.run)
+    author = (point and point.author) or ("calibration" if point else "nothing yet")
+    return {"path": panel.facts["path"], "threshold": point and point.threshold, "author": author}
+
+
 def export_point(
     panel: ThresholdPanel,
     threshold: float,  # of a sample
