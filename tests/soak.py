@@ -75,7 +75,8 @@ def main():
     command = [sys.executable, "-c", "import sys; from timemoe_lab.cli import main; sys.exit(main(sys.argv[1:]))"]
     log = open(folder / "log", "w")
     monitor = subprocess.Popen([str(w) for w in [*command, *words]], stderr=log)
-    time.sleep(10)
+    while "connected" not in (folder / "log").read_text():
+        time.sleep(0.2)  # what is published before the first subscription reaches nobody
     client = publisher(port)
     began = time.monotonic()
     restarts = [began + share * 60 * options.minutes for share in (0.3, 0.65)]
@@ -101,6 +102,7 @@ def main():
     counts = json.loads((folder / "state" / "state.json").read_text())["counts"]
     client.disconnect()
     process.terminate()
+    process.wait()
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     starts = [e["start_sample"] for e in events if e["event"] == "score"]
     gaps = sum(b - a != 10_000 for a, b in zip(starts, starts[1:]))
