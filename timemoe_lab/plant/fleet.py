@@ -534,7 +534,7 @@ def scored_by_ray(
         if own:
             ray.shutdown()
 
-
+# %% ../../nbs/plant/82_fleet.ipynb #ray-parts
 def _ray(address: str | None, workers: int) -> tuple:  # the package, and whether it began here
     "Ray, begun."
     try:
