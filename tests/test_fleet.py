@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 from importlib import import_module
 
 import numpy as np
-import psutil
 import pyarrow.dataset as ds
 import pytest
 from scipy.stats import mannwhitneyu
@@ -142,20 +141,6 @@ def test_what_a_killed_process_had_is_scored_by_another_and_bytes_are_the_same(j
     monkeypatch.setattr(fleet, "CHILD", "raise SystemExit(3)")
     with pytest.raises(InputError, match="die as they start .status 3."):
         score_folder(job, tmp_path / "third", workers=1)
-
-
-def test_ray_makes_the_same_bytes_with_a_process_killed(job, whole, tmp_path):
-    pytest.importorskip("ray", reason="the extra ray isn't installed")
-    killed = []
-
-    def kill_one(done):
-        if not killed:
-            mine = psutil.Process().children(recursive=True)
-            killed.extend(p for p in mine if " ".join(p.cmdline()).startswith("ray::RayWorker"))
-            killed[0].kill()
-
-    score_folder(job, tmp_path / "scores", workers=2, engine=fleet.scored_by_ray, progress=kill_one)
-    assert killed and content(tmp_path / "scores") == whole
 
 
 def test_a_table_holds_what_the_arrays_hold(job, whole, tmp_path):

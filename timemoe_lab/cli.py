@@ -31,7 +31,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
-from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -1073,14 +1072,6 @@ def score_command(options: argparse.Namespace) -> dict:
 
     if (options.history is None) != (options.motor is None):
         raise UsageError("--history PATH and --motor NAME go together: whose history it is has to be said")
-    if options.engine == "ray" or options.address:
-        from timemoe_lab.plant.fleet import scored_by_ray
-
-        if options.engine != "ray" or options.workers is None:
-            raise UsageError("--engine ray takes --workers N; --address goes with --engine ray")
-        engine = {"engine": partial(scored_by_ray, address=options.address)}
-    else:
-        engine = {}
     diary = options.history and Diary(options.history, options.motor)
     job = Job(
         run=str(options.run),
@@ -1092,7 +1083,6 @@ def score_command(options: argparse.Namespace) -> dict:
     )
     told = {"left_out": _few(left_out(options.raw), options)}
     how = {"workers": options.workers, "skip_bad": options.skip_bad, "fdr": options.fdr, "diary": diary}
-    how |= engine
     with _scoring() as (begin, progress):
         found = score_folder(job, options.out, **how, begin=begin, progress=progress)
     return _scores_told(options, found) | told
@@ -1160,10 +1150,6 @@ def _add_score(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help=help_)
     help_ = "processes that score, of one thread each (default: this one alone)"
     command.add_argument("--workers", type=_count, metavar="N", help=help_)
-    help_ = "what hands work out: processes of this machine, or Ray on any number of them (default: processes)"
-    command.add_argument("--engine", choices=("processes", "ray"), default="processes", help=help_)
-    help_ = "Ray cluster that runs already, such as auto (default: one that begins and ends with the command)"
-    command.add_argument("--address", metavar="ADDRESS", help=help_)
     help_ = "of the scores: an npz for each recording, or one Parquet dataset of all (default: npz)"
     command.add_argument("--format", choices=("npz", "parquet"), default="npz", help=help_)
     help_ = "share of the alarms that may be false, such as 0.1: decides alarms of recordings instead of the threshold"
