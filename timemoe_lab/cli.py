@@ -1493,8 +1493,8 @@ def _overview(
         lines += [f"{task}:"]
         for name, example in commands.items():
             first = told[name].split(": ")[0].split("; ")[0].rstrip(".")
-            lines += textwrap.wrap(first, 66, initial_indent=f"  {name:10}", subsequent_indent=" " * 12)
-            lines += [f"{'':12}$ timemoe-lab {example}"]
+            lines += textwrap.wrap(first, 66, initial_indent=f"  {name:12}", subsequent_indent=" " * 14)
+            lines += [f"{'':14}$ timemoe-lab {example}"]
         lines += [""]
     return "\n".join([*lines, "timemoe-lab COMMAND --help says what a command takes."])
 
