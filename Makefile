@@ -39,7 +39,7 @@ lab: .venv/dev.stamp
 
 docs: .venv/docs.stamp
 	@echo "docs: building the site from notebooks, pages and code"
-	@OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q -f docs/mkdocs.yml
+	@OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q -f docs/mkdocs.yml
 	@echo "docs: open site/index.html"
 
 # `unfinished` stands while an install runs; where one was interrupted, .venv is made anew.
