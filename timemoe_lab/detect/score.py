@@ -572,6 +572,10 @@ def _distance(evidence: Evidence, part: str, normal: Normal | Motors | Bank | Le
             return np.full((1, 1), np.nan)
         return normal.distance(signature) if part == "physics" else normal.distance(signature.condition[:2])
     if part == "memory":
+        if evidence.wave.shape[1] < how.wave:
+            least = how.wave * evidence.factor
+            said = f"{evidence.n_samples} samples, expected at least {least}, as the windows of the healthy recordings"
+            raise InputError(f"{evidence.name}: {said}; leave it out")
         apart = normal.distance(waves_of(evidence, hop=how.hop, size=how.wave))
         whole = np.full((len(evidence.series), apart.shape[1]), np.nan)
         whole[np.isfinite(evidence.wave).any(axis=1)] = apart
