@@ -15,6 +15,7 @@ from timemoe_lab.files import InputError, read_json, write_json
 from timemoe_lab.records import OperatingPoint
 from timemoe_lab.run.checkpoint import settle
 from timemoe_lab.run.folder import RunFolder
+from timemoe_lab.run.points import restore_point
 from timemoe_lab.view.panel import Panel, bundle, link, pack
 from timemoe_lab.view.threshold import ThresholdPanel, point_by_hand
 
@@ -129,7 +130,9 @@ def test_an_export_is_an_operating_point_that_scoring_takes(run):
     panel.answer({"kind": "export", "threshold": 1.75, "beta": 2.0})
     assert json.loads(path.read_text())["before"] == after["before"]  # that of the agent, not of the hand
     assert ThresholdPanel(run).facts["points"][0]["name"] == "in force"
-    assert panel.answer({"kind": "undo"})["threshold"] == before["threshold"]
+    assert panel.answer({"kind": "undo"})["threshold"] == 1.5
+    assert json.loads(path.read_text())["rows"] == after["rows"]
+    restore_point(run, 1, author="an engineer")
     assert json.loads(path.read_text()) == before
 
 

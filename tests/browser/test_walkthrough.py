@@ -116,6 +116,9 @@ def test_the_walk_ends_in_an_operating_point(open_walk, out, record_property):
     room.panel(LINE).locator(".tm-curves canvas").focus()
     for key in ("]", "]", "e"):
         room.page.keyboard.press(key)
+    asked = "[...document.querySelectorAll('.tm-message')].some(m => m.textContent.includes('again to confirm'))"
+    room.page.wait_for_function(asked)
+    room.page.keyboard.press("e")
     room.page.wait_for_function("[...timemoePanels].some(root => root.dataset.exported)")
     assert thresholds(room)[0] > moved
     assert_exported(out / "run", thresholds(room)[0], "panel")
