@@ -1,6 +1,7 @@
 "Folders scored piece by piece: kills, processes, two forms, a rate of false alarms; histories; recalibration."
 
 import json
+import os
 import shutil
 import time
 from dataclasses import replace
@@ -181,7 +182,7 @@ def test_a_bad_recording_stops_with_a_line_and_what_is_scored_stays(job, few, tm
 
 def test_a_second_process_is_refused_while_one_scores(job, tmp_path):
     def second(done):
-        with pytest.raises(UsageError, match="another process scores into it"):
+        with pytest.raises(UsageError, match=rf"another score \(process {os.getpid()}\) is writing it"):
             score_folder(job, tmp_path / "scores")
         raise Killed
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SPAN', 'MOST_RECORDS', 'SMALL', 'Part', 'FileSource', 'MemorySource', 'SequenceSource', 'Stopped', 'Staged',
-           'write_store', 'prepare_folder']
+           'staging_lock', 'write_store', 'prepare_folder']
 
 # %% ../../nbs/data/18_ingest.ipynb #imports
 import hashlib
@@ -681,7 +681,7 @@ def _check(part: Part, known: dict[str, str], mask: tuple[str, ...], where: str,
 def _staging(out: Path, *, resume: bool) -> Iterator[Path]:
     "A hidden folder beside `out`; with `resume` it is kept when the machine, not the data, ends the block."
     folder = out.parent / f".{out.name}.partial"
-    with _lock(folder, out):
+    with staging_lock(folder, out):
         try:
             if not resume:
                 _clear(folder, keep=())
@@ -698,8 +698,13 @@ def _staging(out: Path, *, resume: bool) -> Iterator[Path]:
 
 
 @contextmanager
-def _lock(folder: Path, out: Path) -> Iterator[None]:
-    "Holds the lock of a staging folder, which is made if need be."
+def staging_lock(
+    folder: Path,  # hidden, beside `out`; made if need be
+    out: Path,  # what it becomes
+    *,
+    who: str = "prepare",  # command that works there
+) -> Iterator[None]:
+    "Holds the lock of a folder that a command works in; refused while another process has it."
     path = folder / "lock"
     while True:
         with turn(path, wait=False) as file:
@@ -707,7 +712,7 @@ def _lock(folder: Path, out: Path) -> Iterator[None]:
                 holder = _read_holder(path)
                 if holder is None:
                     continue
-                raise UsageError(f"--out {out}: another prepare (process {holder}) is writing it; wait for its end")
+                raise UsageError(f"--out {out}: another {who} (process {holder}) is writing it; wait for its end")
             if not path.exists() or os.fstat(file.fileno()).st_ino != path.stat().st_ino:
                 continue  # the other one has just finished and removed its folder
             file.truncate(0)
@@ -994,5 +999,5 @@ def _drop_stale(out: Path) -> None:
     "Removes the staging folder of a finished store."
     folder = out.parent / f".{out.name}.partial"
     if folder.is_dir() and (out / "index.json").is_file():
-        with _lock(folder, out):
+        with staging_lock(folder, out):
             shutil.rmtree(folder, ignore_errors=True)

@@ -34,7 +34,7 @@ import torch
 from scipy.stats import false_discovery_control
 
 # %% ../../nbs/plant/82_fleet.ipynb #own-imports
-from ..data.ingest import FileSource
+from ..data.ingest import FileSource, staging_lock
 from ..data.layout import read_sheet
 from ..data.phases import is_reversed
 from ..data.prepare import Counts, in_frame
@@ -60,13 +60,11 @@ from timemoe_lab.detect.scorer import (
 )
 from timemoe_lab.files import (
     InputError,
-    UsageError,
     check_new,
     pack_json,
     printable,
     seal_of,
     sync_path,
-    turn,
     write_json,
 )
 from ..records import OperatingPoint
@@ -598,7 +596,7 @@ def working(
     "The folder of work beside `out`; it stays when the block fails and something in it is finished."
     work = out.parent / f".{out.name}.scoring"
     done = False
-    with _held(work, out):
+    with staging_lock(work, out, who="score"):
         try:
             if (out / "facts.json").is_file() and (out / "recordings.csv").is_file():
                 done = True  # it had come to its end
@@ -608,19 +606,6 @@ def working(
         finally:
             if done or not any(work.glob("[0-9a-f]*.json")):
                 shutil.rmtree(work, ignore_errors=True)
-
-
-@contextmanager
-def _held(work: Path, out: Path) -> Iterator[None]:
-    "Holds the lock of a folder of work, which is made if need be."
-    path = work / "lock"
-    while True:
-        with turn(path, wait=False) as file:
-            if file is None:
-                raise UsageError(f"--out {out}: another process scores into it; wait for its end, or stop it")
-            if path.exists() and os.fstat(file.fileno()).st_ino == path.stat().st_ino:
-                yield
-                return
 
 
 def _keep_to(work: Path, stamp: str) -> None:
